@@ -1,0 +1,29 @@
+"""Continuous-in-depth networks: residual networks whose runs of residual units are ODE blocks."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from contnet.networks.continuous import ContinuousNet
+    from contnet.ode_block import ODEBlock
+    from contnet.schemes import ADAPTIVE_SCHEMES, SCHEMES, AdaptiveScheme, Scheme
+
+__version__ = "0.1.0"
+
+__all__ = ["ADAPTIVE_SCHEMES", "SCHEMES", "AdaptiveScheme", "ContinuousNet", "ODEBlock", "Scheme"]
+
+_HOMES = {
+    "ADAPTIVE_SCHEMES": "contnet.schemes",
+    "SCHEMES": "contnet.schemes",
+    "AdaptiveScheme": "contnet.schemes",
+    "ContinuousNet": "contnet.networks.continuous",
+    "ODEBlock": "contnet.ode_block",
+    "Scheme": "contnet.schemes",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Looked up on first use, so that a typing error on the command line is answered before torch is imported.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'contnet' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

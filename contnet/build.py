@@ -1,0 +1,203 @@
+"""From a configuration, or a checkpoint, to objects.
+
+Whatever a configuration gets wrong is a `ConfigError` here: constructors check their own arguments, and the keys that
+go to other people's constructors are checked against `RULES`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import ProgressBar
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch import nn
+
+from contnet import arguments
+from contnet.classifier import Classifier, Normalise
+from contnet.command_line import ConfigError, explain
+from contnet.data import ImageData
+from contnet.networks.continuous import ContinuousNet
+from contnet.schemes import ADAPTIVE_SCHEMES, SCHEMES
+
+Rule = Callable[[str, Any], Any]
+at_least_0 = partial(arguments.number, minimum=0)
+above_0 = partial(arguments.number, minimum=0, exclusive=True)
+
+RULES: dict[str, Rule] = {
+    "epochs": partial(arguments.integer, minimum=1),
+    "seed": partial(arguments.integer, minimum=0),
+    "scheme.name": partial(arguments.one_of, allowed=[*SCHEMES, *ADAPTIVE_SCHEMES]),
+    "scheme.n_time_steps_per": partial(arguments.integer, minimum=1),
+    "scheme.rtol": above_0,
+    "scheme.atol": above_0,
+    "optimizer.lr": above_0,
+    "optimizer.momentum": partial(arguments.number, minimum=0, below=1),
+    "optimizer.weight_decay": at_least_0,
+    "trainer.overfit_batches": partial(arguments.number, minimum=0, below=1e-9),
+}
+
+# A configuration may come out of somebody else's checkpoint: nothing outside these is ever called.
+TRUSTED = ("contnet.", "torch.optim.", "pytorch_lightning.", "torchmetrics.", "torchvision.")
+
+
+def check(config: DictConfig) -> None:
+    """Refuse values out of range, before anything is built."""
+    try:
+        OmegaConf.resolve(config.copy())
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)) from error
+    for key, rule in RULES.items():
+        value = OmegaConf.select(config, key, default=...)
+        if value is not ...:
+            with _naming(key.rpartition(".")[0]):
+                rule(key.rpartition(".")[2], value)
+
+
+def data(config: DictConfig, *, train: bool) -> ImageData:
+    """The data set, with its test images read, and those for training where `train`."""
+    with _naming("dataset"):
+        images: ImageData = _instantiate(config.dataset)
+        if train:
+            images.load_train()
+        images.load_test()
+    return images
+
+
+def network(config: DictConfig, data: ImageData) -> nn.Module:
+    """The network, for the channels and classes of the data."""
+    with _naming("model"):
+        return _instantiate(config.model, in_channels=data.in_channels, num_classes=data.num_classes)
+
+
+def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Classifier:
+    """The network with its loss, optimizer and learning-rate schedule."""
+    with _naming("optimizer"):
+        make_optimizer = _instantiate(config.optimizer)
+        make_optimizer(network.parameters())
+    with _naming("lr_schedule"):
+        make_schedule = _instantiate(
+            config.lr_schedule,
+            epochs=config.epochs,
+            steps_per_epoch=-(-len(data.train_loader(config.seed)) // config.trainer.accumulate_grad_batches),
+        )
+        make_schedule(make_optimizer(network.parameters()))
+    metadata = {"config": OmegaConf.to_container(config, resolve=True, enum_to_str=True), "classes": list(data.classes)}
+    return Classifier(
+        network, Normalise(data.mean, data.std), data.num_classes, make_optimizer, make_schedule, metadata
+    )
+
+
+def trainer(config: DictConfig, data: ImageData, *more_callbacks: Callback) -> Trainer:
+    """Lightning's Trainer with the configured callbacks and loggers."""
+    specified = dict(config.callbacks or {})
+    if data.val is None:
+        specified.pop("best", None)
+    with _naming("callbacks"):
+        callbacks = [_instantiate(callback) for callback in specified.values() if callback]
+    has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    with _naming("logger"):
+        loggers = [_instantiate(logger) for logger in (config.logger or {}).values() if logger]
+    with _naming("trainer"):
+        callbacks = [*more_callbacks, *callbacks]
+        return _instantiate(config.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=has_bar)
+
+
+def evaluator(config: DictConfig, accelerator: str) -> Trainer:
+    """A Trainer for its device and the precision that the run of `config` was trained in."""
+    with _naming("trainer"):
+        precision = config.trainer.precision
+        return Trainer(
+            accelerator=accelerator, devices=1, precision=precision, logger=False, enable_checkpointing=False
+        )
+
+
+def manifestations(config: DictConfig, network: ContinuousNet) -> tuple[list[str], list[int]]:
+    """The schemes and step counts that `sweep.scheme` and `sweep.n_time_steps` ask for; by default as trained."""
+    schemes = _listed(config.sweep.scheme, default=network.scheme.name)
+    n_time_steps = _listed(config.sweep.n_time_steps, default=network.n_time_steps)
+    with _naming("sweep"):
+        for scheme in schemes:
+            arguments.one_of("scheme", scheme, [*SCHEMES, *ADAPTIVE_SCHEMES])
+        for n in n_time_steps:
+            arguments.integer("n_time_steps", n, minimum=1)
+    return schemes, n_time_steps
+
+
+def _listed(value: Any, default: Any) -> list[Any]:
+    if value is None:
+        return [default]
+    return list(dict.fromkeys(value)) if isinstance(value, ListConfig) else [value]
+
+
+def load_checkpoint(path: str) -> dict[str, Any]:
+    """A checkpoint of ours: Lightning's dictionary, with the run's configuration under `contnet`.
+
+    Nothing in the file is executed: it is read with `weights_only=True`, and the configuration is plain containers.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f"ckpt_path must be a checkpoint file; there is none at {path!r}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        reason = "damaged or no checkpoint, or holds objects that would have to be executed to be read"
+        raise ConfigError(f"ckpt_path must be a checkpoint that train.py wrote; {path!r} is {reason}") from error
+    if not isinstance(checkpoint, dict) or not {"state_dict", "contnet"} <= checkpoint.keys():
+        raise ConfigError(f"ckpt_path must be a checkpoint that train.py wrote; {path!r} is another program's")
+    return checkpoint
+
+
+def restore_network(checkpoint: dict[str, Any], config: DictConfig, data: ImageData) -> ContinuousNet:
+    """The continuous network that a checkpoint holds, with its weights."""
+    prefix = "network."
+    weights = {key.removeprefix(prefix): v for key, v in checkpoint["state_dict"].items() if key.startswith(prefix)}
+    restored = network(config, data)
+    if not isinstance(restored, ContinuousNet):
+        raise ConfigError("ckpt_path must be a continuous network's checkpoint; this one has no scheme to change")
+    try:
+        restored.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"ckpt_path: the checkpoint's weights do not fit its own configuration: {reason}") from error
+    return restored.to(memory_format=torch.channels_last)
+
+
+def _instantiate(config: DictConfig, **arguments: Any) -> Any:
+    for target in _targets(OmegaConf.to_container(config, resolve=True)):
+        if not target.startswith(TRUSTED):
+            raise ValueError(f"_target_ must begin with one of {', '.join(TRUSTED)}; got {target!r}")
+    return instantiate(config, _convert_="all", **arguments)
+
+
+def _targets(config: Any) -> Iterator[str]:
+    if isinstance(config, dict):
+        if "_target_" in config:
+            yield str(config["_target_"])
+        for value in config.values():
+            yield from _targets(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _targets(value)
+
+
+@contextmanager
+def _naming(group: str) -> Iterator[None]:
+    """Turns the refusal of an argument into a `ConfigError` that names its key."""
+    try:
+        yield
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)) from error
+    except (InstantiationException, ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
+        if isinstance(error, ConfigError):
+            raise
+        cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+        message = " ".join(str(cause).split())
+        raise ConfigError(f"{group}.{message}" if group else message) from error

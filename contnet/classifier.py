@@ -1,0 +1,92 @@
+"""The LightningModule: a network, its loss, its metrics and its optimizer."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from contnet.score import Score
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Normalise(nn.Module):
+    """uint8 (N, C, H, W) -> (pixel / 255 - mean) / std in floating point, channels last."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        # Not in the checkpoint: they are part of the data set's configuration, which is.
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1) * 255, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        normalised = (images - self.mean) / self.std
+        return normalised.contiguous(memory_format=torch.channels_last)
+
+
+class Classifier(LightningModule):
+    """Trains `network` on images (uint8) and labels by cross-entropy.
+
+    Args:
+        network: normalised images (N, C, H, W) -> logits (N, num_classes).
+        normalise: from the data set's uint8 images to what the network sees.
+        num_classes: number of classes.
+        make_optimizer: parameters -> optimizer.
+        make_schedule: optimizer -> learning-rate schedule, as Lightning takes it.
+        metadata: plain containers to keep in checkpoints under the key `contnet`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        normalise: Normalise,
+        num_classes: int,
+        make_optimizer: Callable[[Iterator[nn.Parameter]], Optimizer],
+        make_schedule: Callable[[Optimizer], dict[str, Any]],
+        metadata: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)
+        self.normalise = normalise
+        self.scores = nn.ModuleDict({f"{split}_score": Score(num_classes) for split in ("train", "val", "test")})
+        self.make_optimizer = make_optimizer
+        self.make_schedule = make_schedule
+        self.metadata = metadata
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(self.normalise(images))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._step("train", batch)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._step("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._step("test", batch)
+
+    def _step(self, split: str, batch: Batch) -> Tensor:
+        images, labels = batch
+        score: Any = self.scores[f"{split}_score"]
+        loss = score.update(self(images), labels)
+        # Metric objects, not numbers: Lightning then computes them once, at the end of the epoch, over all processes.
+        self.log_dict(
+            {f"{split}_loss": score.loss, f"{split}_accuracy": score.accuracy},
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(labels),
+        )
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.make_optimizer(self.network.parameters())
+        return {"optimizer": optimizer, "lr_scheduler": self.make_schedule(optimizer)}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["contnet"] = self.metadata

@@ -1,0 +1,113 @@
+"""The shell around an entry point: what is wrong with a command is told in one line, and leaves nothing behind.
+
+This module and the entry points are imported before torch is, so that a typing error is answered at once.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from functools import wraps
+from pathlib import Path
+from typing import NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import Container, DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+from contnet.sweep_summary import SweepSummary
+
+
+class ConfigError(ValueError):
+    """Something that the user can put right, seen before a run has begun: one line with the key, the value and what is
+    allowed."""
+
+
+def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+    """`hydra.main` for a function of the configuration, with errors as above. HYDRA_FULL_ERROR=1 shows tracebacks."""
+
+    def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
+        @wraps(task)
+        def job(config: DictConfig) -> None:
+            try:
+                task(config)
+            except ConfigError as error:
+                # Hydra would add lines of its own. A sweep goes on with its next job and reports at its end.
+                if wants_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
+                    raise
+                _remove_unused(Path(HydraConfig.get().runtime.output_dir), {".hydra", f"{config_name}.log"})
+                _fail(str(error))
+
+        application = hydra.main(version_base="1.3", config_path="conf", config_name=config_name)(job)
+        wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+
+        @wraps(task)
+        def main() -> None:
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints the error itself and exits
+            try:
+                application()
+            except KeyboardInterrupt:
+                _fail("interrupted", code=130)
+            except (HydraException, OmegaConfBaseException, ConfigError) as error:
+                if SweepSummary.directory is not None:
+                    _remove_unused(SweepSummary.directory, {"multirun.yaml"})
+                if wants_traceback:
+                    raise
+                _fail(explain(error))
+
+        return main
+
+    return decorate
+
+
+def explain(error: BaseException) -> str:
+    """What an error of Hydra's or OmegaConf's means for the one who typed the command, in one line."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        return f"{group}={option} is not an option; choose from {', '.join(sorted(error.options))}"
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    if isinstance(cause, MissingMandatoryValue):
+        return f"{cause.full_key} must be given, as {cause.full_key}=..."
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, Container):
+        return _explain_unknown_key(str(cause.full_key), cause.parent_node)
+    return " ".join(str(error).split())
+
+
+def _explain_unknown_key(key: str, parent: Container) -> str:
+    root = parent._get_root()
+    known = [name for name in _keys(root) if not name.startswith("hydra.") and "_target_" not in name]
+    likely = [name for name in known if name.rpartition(".")[2] == key]
+    likely += get_close_matches(key, known, n=3, cutoff=0.75)
+    names = parent if isinstance(parent, DictConfig) else ()
+    siblings = [str(name) for name in names if name not in ("hydra", "_target_", "_partial_")]
+    hint = f"did you mean {' or '.join(dict.fromkeys(likely))}?" if likely else f"there are {', '.join(siblings)}"
+    return f"{key} is not a key; {hint}"
+
+
+def _keys(config: Container, prefix: str = "") -> Iterator[str]:
+    if isinstance(config, DictConfig) and not OmegaConf.is_missing(config, "_target_") and not config._is_none():
+        for key in map(str, config):
+            yield f"{prefix}{key}"
+            node = config._get_node(key)
+            if isinstance(node, DictConfig) and not node._is_interpolation():
+                yield from _keys(node, f"{prefix}{key}.")
+
+
+def _remove_unused(folder: Path, leftovers: set[str]) -> None:
+    """Take back a folder that Hydra has made and nothing was written to; folders around it go with it once empty."""
+    if not folder.is_dir() or not {entry.name for entry in folder.iterdir()} <= leftovers:
+        return
+    shutil.rmtree(folder)
+    for parent in folder.parents:
+        if parent.name == "outputs" or any(parent.iterdir()):
+            return
+        parent.rmdir()
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)

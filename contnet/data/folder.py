@@ -1,0 +1,82 @@
+"""A folder of images as a data set."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from contnet import arguments
+from contnet.data.image_data import ImageData
+from contnet.data.images import FileImages
+
+DEFAULT_VAL_SIZE = 0.1
+
+
+def image_folder(
+    root: str, image_size: int, memory_gb: float, val_size: float | None, num_workers: int, **options: Any
+) -> ImageData:
+    """Images in `root/train/<class>/` and `root/test/<class>/`, and `root/val/<class>/` where it exists.
+
+    Args:
+        root: the folder.
+        image_size: height and width that images are resized to, where they have others.
+        memory_gb: images that together take at most so many GB of pixels are decoded once and kept in memory; more than
+            that are decoded by `num_workers` processes as they are needed.
+        val_size: as for `ImageData`; None takes `root/val` where it exists, else a tenth of the training images.
+        options: those of `ImageData`.
+
+    Raises:
+        ValueError: if a folder is missing or empty, the classes disagree, or a file is no image.
+    """
+    arguments.integer("image_size", image_size, minimum=1)
+    arguments.number("memory_gb", memory_gb, minimum=0)
+    arguments.integer("num_workers", num_workers, minimum=0)
+    folder = Path(root)
+    for split in ("train", "test"):
+        if not (folder / split).is_dir():
+            raise ValueError(f"root must hold the folders train/<class>/ and test/<class>/; {root!r} has no {split}/")
+    has_val = (folder / "val").is_dir() and val_size != 0
+    if has_val and val_size is not None:
+        raise ValueError(f"val_size must be null or 0 where root has a folder val/, got {val_size!r}")
+    names = ["train", "test", *(["val"] if has_val else [])]
+    classes = _classes(folder / "train")
+    listed = {name: _list_images(folder / name, classes) for name in names}
+    n_bytes = sum(len(files) for files, _ in listed.values()) * image_size**2 * FileImages.channels
+    in_memory = n_bytes <= memory_gb * 1e9
+    splits = {name: FileImages(files, labels, image_size, in_memory) for name, (files, labels) in listed.items()}
+    return ImageData(
+        splits["train"],
+        splits["test"],
+        classes,
+        val=splits.get("val"),
+        val_size=DEFAULT_VAL_SIZE if val_size is None else val_size,
+        num_workers=0 if in_memory else num_workers,
+        **options,
+    )
+
+
+def _classes(folder: Path) -> list[str]:
+    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if len(classes) < 2:
+        raise ValueError(f"root must hold at least 2 classes, each a folder; {str(folder)!r} has {len(classes)}")
+    return classes
+
+
+def _list_images(folder: Path, classes: list[str]) -> tuple[list[Path], Tensor]:
+    unknown = sorted(set(_classes(folder)) - set(classes))
+    if unknown:
+        raise ValueError(f"root: {str(folder)!r} has the class {unknown[0]!r}, which train/ lacks")
+    suffixes = set(Image.registered_extensions())
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        members = sorted(file for file in (folder / name).rglob("*") if file.suffix.lower() in suffixes)
+        files += members
+        labels += [label] * len(members)
+        if folder.name == "train" and not members:
+            raise ValueError(f"root: the class folder {str(folder / name)!r} holds no image")
+    if not files:
+        raise ValueError(f"root: {str(folder)!r} holds no image")
+    return files, torch.tensor(labels)

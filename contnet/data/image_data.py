@@ -1,0 +1,136 @@
+"""A data set, split and ready to be batched."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from contnet import arguments
+from contnet.data.batches import Augmentation, batch_loader, keyed_generator
+from contnet.data.images import Images
+
+
+class ImageData:
+    """Training, validation and test images of a data set, and the batches made of them.
+
+    The validation part is taken from the training images alone (stratified by class, the same for every `seed` of a
+    run); the test images are for reporting.
+
+    Args:
+        train, test: the images as the data set is published.
+        classes: the names of the classes, in the order of the labels.
+        mean, std: per channel, of pixels in [0, 1]; what the network sees is (pixel - mean) / std.
+        crop_padding: black pixels around a training image, out of which a crop of the image's size is drawn.
+        horizontal_flip: mirror half of the training images.
+        batch_size, test_batch_size: images in a batch (of each process, where there are several).
+        val_size: share of the training images to validate on; 0 trains on all of them.
+        split_seed: draws the validation part.
+        num_workers: processes that prepare batches beside the training process.
+        val: validation images of the data set's own, in place of a share of the training images.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        train: Images,
+        test: Images,
+        classes: Sequence[str],
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        crop_padding: int,
+        horizontal_flip: bool,
+        batch_size: int,
+        test_batch_size: int,
+        val_size: float,
+        split_seed: int,
+        num_workers: int,
+        val: Images | None = None,
+    ) -> None:
+        arguments.number("val_size", val_size, minimum=0, below=1)
+        arguments.integer("split_seed", split_seed, minimum=0)
+        self.classes = tuple(classes)
+        self.mean = _per_channel("mean", mean, train.channels)
+        self.std = _per_channel("std", std, train.channels)
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be greater than 0 in every channel, got {list(self.std)}")
+        self.augmentation = Augmentation(
+            arguments.integer("crop_padding", crop_padding, minimum=0),
+            arguments.boolean("horizontal_flip", horizontal_flip),
+        )
+        self.batch_size = arguments.integer("batch_size", batch_size, minimum=1)
+        self.test_batch_size = arguments.integer("test_batch_size", test_batch_size, minimum=1)
+        self.num_workers = arguments.integer("num_workers", num_workers, minimum=0)
+        self.test = test
+        self.train, self.val = train, val
+        if val is None and val_size > 0:
+            chosen = stratified_share(train.labels, val_size, split_seed)
+            self.train, self.val = train.subset((~chosen).nonzero()[:, 0]), train.subset(chosen.nonzero()[:, 0])
+
+    @property
+    def in_channels(self) -> int:
+        return self.train.channels
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    def load_train(self) -> None:
+        """Read the training and validation images, where they are to be kept in memory."""
+        self.train = self.train.prepared()
+        self.val = None if self.val is None else self.val.prepared()
+
+    def load_test(self) -> None:
+        """Read the test images, where they are to be kept in memory."""
+        self.test = self.test.prepared()
+
+    def train_loader(self, seed: int) -> DataLoader[tuple[Tensor, Tensor]]:
+        """Shuffled, augmented batches; the order and the augmentation follow from `seed` and the epoch."""
+        return batch_loader(
+            self.train,
+            self.batch_size,
+            seed=seed,
+            augmentation=self.augmentation,
+            num_workers=self.num_workers,
+        )
+
+    def val_loader(self) -> DataLoader[tuple[Tensor, Tensor]] | None:
+        """The validation images, where there are any."""
+        if self.val is None:
+            return None
+        return batch_loader(self.val, self.test_batch_size, num_workers=self.num_workers)
+
+    def test_loader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        return batch_loader(self.test, self.test_batch_size, num_workers=self.num_workers)
+
+
+def stratified_share(labels: Tensor, share: float, seed: int) -> Tensor:
+    """A mask (N,) that picks `share` of the images of every class, rounded, at random.
+
+    Raises:
+        ValueError: if no image would be picked, or a class would be left without any.
+    """
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    generator = keyed_generator(seed)
+    for label in labels.unique():
+        members = (labels == label).nonzero()[:, 0]
+        order = torch.randperm(len(members), generator=generator)
+        n_chosen = round(share * len(members))
+        if n_chosen == len(members):
+            raise ValueError(f"val_size must leave training images in every class, got {share}")
+        chosen[members[order[:n_chosen]]] = True
+    if not chosen.any():
+        raise ValueError(f"val_size must be 0 or give every class a validation image, got {share}")
+    return chosen
+
+
+def _per_channel(name: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
+    allowed = isinstance(values, Sequence) and all(
+        isinstance(v, int | float) and not isinstance(v, bool) for v in values
+    )
+    if not allowed or len(values) != channels:
+        raise ValueError(f"{name} must be a list of {channels} numbers, one for each channel, got {values!r}")
+    return tuple(values)

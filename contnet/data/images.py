@@ -1,0 +1,105 @@
+"""A set of labelled images, in memory or in files.
+
+Pixels are uint8 in (N, H, W, C): a quarter of the bytes of float32, and seen as (N, C, H, W) it is already the
+channels-last layout that convolutions are fastest in.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+
+class Images(Protocol):
+    """N labelled images of one size."""
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 (N,)."""
+
+    @property
+    def channels(self) -> int:
+        """C."""
+
+    def take(self, indices: Tensor) -> Tensor:
+        """Pixels of the images at `indices`, uint8 (len(indices), H, W, C)."""
+
+    def subset(self, indices: Tensor) -> "Images":
+        """The images at `indices`, as a set of their own."""
+
+    def prepared(self) -> "Images":
+        """The same images, decoded if they are to be kept in memory."""
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """Images in memory: `pixels` uint8 (N, H, W, C), `labels` int64 (N,)."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    @property
+    def channels(self) -> int:
+        return self.pixels.shape[-1]
+
+    def take(self, indices: Tensor) -> Tensor:
+        return self.pixels[indices]
+
+    def subset(self, indices: Tensor) -> "ArrayImages":
+        return ArrayImages(self.pixels[indices], self.labels[indices])
+
+    def prepared(self) -> "ArrayImages":
+        return self
+
+
+@dataclass(frozen=True)
+class FileImages:
+    """Images in files of any format that Pillow reads, as RGB, resized to `image_size` squared.
+
+    They are decoded each time they are needed, or once and for all where `decode_once`.
+    """
+
+    files: Sequence[Path]
+    labels: Tensor
+    image_size: int
+    decode_once: bool
+    channels: int = 3
+
+    def take(self, indices: Tensor) -> Tensor:
+        return torch.from_numpy(np.stack([self._decode(self.files[i]) for i in indices.tolist()]))
+
+    def subset(self, indices: Tensor) -> "FileImages":
+        files = [self.files[i] for i in indices.tolist()]
+        return replace(self, files=files, labels=self.labels[indices])
+
+    def prepared(self) -> Images:
+        """Raises ValueError at a file that is no image."""
+        if not self.decode_once:
+            return self
+        console = Console(stderr=True)
+        pixels = np.empty((len(self.files), self.image_size, self.image_size, self.channels), np.uint8)
+        with ThreadPoolExecutor() as pool:
+            images = pool.map(self._decode, self.files)
+            for i, image in enumerate(
+                track(images, "reading images", len(self.files), console=console, disable=not console.is_terminal)
+            ):
+                pixels[i] = image
+        return ArrayImages(torch.from_numpy(pixels), self.labels)
+
+    def _decode(self, file: Path) -> np.ndarray:
+        size = (self.image_size, self.image_size)
+        try:
+            with Image.open(file) as image:
+                rgb = image.convert("RGB")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            reason = "the file is no longer there" if isinstance(error, FileNotFoundError) else "not a readable image"
+            raise ValueError(f"root: cannot use {file}: {reason}") from error
+        return np.asarray(rgb if rgb.size == size else rgb.resize(size, Image.Resampling.BILINEAR))

@@ -1,0 +1,66 @@
+"""Data sets that come with a dependency or through torchvision; `options` are those of `ImageData`."""
+
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from torchvision import datasets
+
+from contnet.data.image_data import ImageData, stratified_share
+from contnet.data.images import ArrayImages
+
+
+def digits(**options: Any) -> ImageData:
+    """Scikit-learn's handwritten digits: 1,797 grey images of 8 x 8 pixels in 10 classes.
+
+    They are published as one set; a fifth of every class, always the same, is kept for testing.
+    """
+    from sklearn.datasets import load_digits
+
+    published = load_digits()
+    pixels = torch.from_numpy(published.images * (255 / 16)).round().to(torch.uint8).unsqueeze(-1)
+    images = ArrayImages(pixels, torch.from_numpy(published.target).long())
+    test = stratified_share(images.labels, share=0.2, seed=0)
+    return ImageData(
+        images.subset((~test).nonzero()[:, 0]),
+        images.subset(test.nonzero()[:, 0]),
+        classes=[str(name) for name in published.target_names],
+        **options,
+    )
+
+
+def cifar10(root: str, **options: Any) -> ImageData:
+    """CIFAR-10: 50,000 + 10,000 colour images of 32 x 32 pixels in 10 classes, downloaded to `root` if missing."""
+    return _torchvision(datasets.CIFAR10, root, **options)
+
+
+def cifar100(root: str, **options: Any) -> ImageData:
+    """CIFAR-100: 50,000 + 10,000 colour images of 32 x 32 pixels in 100 classes, downloaded to `root` if missing."""
+    return _torchvision(datasets.CIFAR100, root, **options)
+
+
+def fashion_mnist(root: str, **options: Any) -> ImageData:
+    """Fashion-MNIST: 60,000 + 10,000 grey images of 28 x 28 pixels in 10 classes, downloaded to `root` if missing."""
+    return _torchvision(datasets.FashionMNIST, root, **options)
+
+
+def _torchvision(dataset: Any, root: str, **options: Any) -> ImageData:
+    """Raises ValueError if the files are neither under `root` nor to be had."""
+    try:
+        published = [dataset(Path(root), train=train, download=True) for train in (True, False)]
+    except (URLError, OSError, RuntimeError) as error:
+        reason = getattr(error, "reason", error)
+        raise ValueError(
+            f"root must be a folder that holds the files of {dataset.__name__}, or one that they can be downloaded to; "
+            f"in {root!r} they are missing or damaged, and the download failed ({reason})"
+        ) from error
+    train, test = (_array_images(split.data, split.targets) for split in published)
+    return ImageData(train, test, published[0].classes, **options)
+
+
+def _array_images(data: Any, targets: Any) -> ArrayImages:
+    pixels = torch.as_tensor(data)
+    if pixels.ndim == 3:  # grey
+        pixels = pixels.unsqueeze(-1)
+    return ArrayImages(pixels, torch.as_tensor(targets).long())

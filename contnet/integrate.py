@@ -1,0 +1,96 @@
+"""Integration of dx/dt = epsilon R(x; theta(t)) over t in [0, 1].
+
+Fixed step: everything but the state is known before the first image arrives, so `FixedGrid` works it all out once, in
+rationals, and stepping is a plain loop over constants: nothing is looked up, compared or moved between devices while it
+runs. Adaptive: torchdiffeq's solvers, interval by interval, so that no step straddles a jump of theta.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torchdiffeq import odeint
+
+from contnet.basis import PiecewiseConstant
+from contnet.schemes import AdaptiveScheme, Scheme
+
+Rate = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class FixedGrid:
+    """The static part of `n_time_steps` equal steps of a scheme.
+
+    `stages[i]` and `update` list the non-zero weights as (stage, h * epsilon * weight); `locations[n][i]` is the
+    interval of theta that stage i of step n looks up.
+    """
+
+    stages: tuple[tuple[tuple[int, float], ...], ...]
+    update: tuple[tuple[int, float], ...]
+    locations: tuple[tuple[int, ...], ...]
+
+    @property
+    def n_f_evals(self) -> int:
+        """Rate evaluations of one integration."""
+        return len(self.stages) * len(self.locations)
+
+    def step(self, rates: Sequence[Rate], x: Tensor) -> Tensor:
+        """The state after one step from `x`; `rates[i]` is the rate that stage i evaluates."""
+        k: list[Tensor] = []
+        for rate, weights in zip(rates, self.stages, strict=True):
+            k.append(rate(_combine(x, k, weights)))
+        return _combine(x, k, self.update)
+
+
+@lru_cache
+def fixed_grid(scheme: Scheme, n_time_steps: int, basis: PiecewiseConstant, epsilon: float) -> FixedGrid:
+    """The grid of `n_time_steps` steps of h = 1 / n_time_steps over [0, 1]."""
+    h = Fraction(1, n_time_steps)
+    # In rationals, so that epsilon = n_time_steps gives a factor of exactly 1: Euler is then x + R to the last bit.
+    scale = h * Fraction(epsilon)
+
+    def scaled(weights: tuple[Fraction, ...]) -> tuple[tuple[int, float], ...]:
+        return tuple((i, float(w * scale)) for i, w in enumerate(weights) if w != 0)
+
+    return FixedGrid(
+        stages=tuple(scaled(row) for row in scheme.a),
+        update=scaled(scheme.b),
+        locations=tuple(
+            tuple(basis.locate((n + c) * h, from_left=c == 1) for c in scheme.c) for n in range(n_time_steps)
+        ),
+    )
+
+
+def _combine(x: Tensor, k: list[Tensor], weights: tuple[tuple[int, float], ...]) -> Tensor:
+    for i, weight in weights:
+        x = torch.add(x, k[i], alpha=weight)
+    return x
+
+
+def integrate_adaptively(
+    scheme: AdaptiveScheme, rate: Rate, interval: tuple[Fraction, Fraction], epsilon: float, x: Tensor
+) -> tuple[Tensor, int]:
+    """The state at the end of an interval on which theta is smooth, and the number of rate evaluations it took.
+
+    Raises:
+        RuntimeError: if the solver cannot reach its tolerance (torchdiffeq: an underflow in dt).
+    """
+    n_f_evals = 0
+
+    def dynamics(t: Tensor, state: Tensor) -> Tensor:
+        nonlocal n_f_evals
+        n_f_evals += 1
+        return epsilon * rate(state)
+
+    # Times in float64: they are few, and the solver's steps are the differences of them.
+    t = torch.tensor([float(end) for end in interval], dtype=torch.float64, device=x.device)
+    try:
+        states = odeint(dynamics, x, t, method=scheme.name, rtol=scheme.rtol, atol=scheme.atol)
+    except AssertionError as error:
+        raise RuntimeError(
+            f"scheme {scheme.name} cannot reach rtol={scheme.rtol:g}, atol={scheme.atol:g}: {error}"
+        ) from error
+    return states[-1], n_f_evals

@@ -1,0 +1,38 @@
+"""Learning-rate schedules, as Lightning takes them: a scheduler, and whether it steps each epoch or each batch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
+
+from contnet import arguments
+
+Schedule = dict[str, LRScheduler | str]
+
+
+def multistep(
+    optimizer: Optimizer, *, epochs: int, steps_per_epoch: int, milestones: Sequence[int], gamma: float
+) -> Schedule:
+    """The rate is multiplied by `gamma` after each of the epochs in `milestones`."""
+    if not isinstance(milestones, Sequence) or isinstance(milestones, str):
+        raise ValueError(f"milestones must be a list of epochs, got {milestones!r}")
+    for epoch in milestones:
+        arguments.integer("milestones", epoch, minimum=1)
+    if list(milestones) != sorted(set(milestones)):
+        raise ValueError(f"milestones must be in increasing order, got {list(milestones)}")
+    arguments.number("gamma", gamma, minimum=0, exclusive=True)
+    return {"scheduler": MultiStepLR(optimizer, list(milestones), gamma), "interval": "epoch"}
+
+
+def cosine(optimizer: Optimizer, *, epochs: int, steps_per_epoch: int) -> Schedule:
+    """The rate falls to 0 along half a cosine (Loshchilov and Hutter 2017, without restarts)."""
+    return {"scheduler": CosineAnnealingLR(optimizer, T_max=epochs * steps_per_epoch), "interval": "step"}
+
+
+def onecycle(optimizer: Optimizer, *, epochs: int, steps_per_epoch: int, pct_start: float) -> Schedule:
+    """The rate rises to the optimizer's `lr` over the share `pct_start` of all steps, then falls to 0 (Smith 2018)."""
+    arguments.number("pct_start", pct_start, minimum=0, below=1, exclusive=True)
+    max_lr: Any = [group["lr"] for group in optimizer.param_groups]
+    scheduler = OneCycleLR(optimizer, max_lr, total_steps=epochs * steps_per_epoch, pct_start=pct_start)
+    return {"scheduler": scheduler, "interval": "step"}

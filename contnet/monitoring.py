@@ -1,0 +1,80 @@
+"""What a run shows while it trains: progress on the screen, and figures beside loss and accuracy in the loggers."""
+
+import logging
+import sys
+import time
+import warnings
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.utilities import rank_zero_only
+
+log = logging.getLogger(__name__)
+
+
+def quieten() -> None:
+    """Leave out what Lightning says of itself; what it has to say of a run's settings stays."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for remark in ("does not have many workers", "exists and is not empty", "logging interval", "LeafSpec"):
+        warnings.filterwarnings("ignore", message=f".*{remark}")
+
+
+class Throughput(Callback):
+    """Logs images/s, learning rate, parameter count and depth once an epoch, and keeps the run's totals."""
+
+    def __init__(self) -> None:
+        self.train_seconds = 0.0
+        self.n_images = 0
+        self._epoch_images = 0
+        self._epoch_start = 0.0
+
+    @property
+    def images_per_second(self) -> float:
+        """Training images over seconds of training, validation and checkpoints left out."""
+        return self.n_images / self.train_seconds if self.train_seconds else 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._epoch_images = 0
+        self._epoch_start = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._epoch_images += len(batch[1]) * trainer.world_size
+        if trainer.is_last_batch:
+            self._end_of_epoch(trainer, pl_module)
+
+    def _end_of_epoch(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        seconds = time.perf_counter() - self._epoch_start
+        self.train_seconds += seconds
+        self.n_images += self._epoch_images
+        network: Any = pl_module.network
+        figures = {
+            "images_per_second": self._epoch_images / seconds,
+            "parameters": float(sum(parameter.numel() for parameter in network.parameters())),
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+        }
+        if hasattr(network, "n_basis"):
+            figures["depth"] = float(network.n_basis)
+        pl_module.log_dict(figures, on_step=False, on_epoch=True)
+
+
+class EpochLines(Callback):
+    """One line an epoch, for logs and other places where a progress bar would be noise."""
+
+    @rank_zero_only
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        metrics = trainer.callback_metrics
+        shown = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
+        for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
+            if name in metrics:
+                shown.append(f"{name} {metrics[name]:.4f}")
+        shown.append(f"lr {metrics['lr']:.4g}")
+        shown.append(f"{metrics['images_per_second']:.0f} images/s")
+        log.info("  ".join(shown))
+
+
+def progress(bar: bool) -> Callback:
+    """A progress bar where one is wanted and a person watches, else a line an epoch."""
+    return RichProgressBar() if bar and sys.stdout.isatty() else EpochLines()

@@ -1,0 +1,147 @@
+"""Residual networks whose runs of residual units are ODE blocks."""
+
+from collections import OrderedDict
+from functools import partial
+
+from torch import Tensor, nn
+
+from contnet import arguments
+from contnet.ode_block import ODEBlock
+from contnet.schemes import AdaptiveScheme, Scheme
+from contnet.units import ResidualUnit, Stitch, conv1x1, conv3x3, initialise, initialise_rate
+
+
+class ContinuousNet(nn.Module):
+    """ContinuousNet (Queiruga et al. 2020, section 4): (N, in_channels, H, W) -> logits (N, num_classes).
+
+    Three segments of alpha, 2 alpha and 4 alpha channels, each a stitch (the later two halve height and width) and an
+    ODE block of `initial_time_d` nodes.
+
+    Args:
+        in_channels: channels of the images.
+        num_classes: classes to tell apart.
+        alpha: channels of the first segment.
+        initial_time_d: nodes K of every ODE block.
+        scheme, rtol, atol: as for `ODEBlock`.
+        n_time_steps_per: steps on each node's interval, so that n_time_steps = K n_time_steps_per.
+        time_epsilon: epsilon of every ODE block; `initial_time_d` unless given, where a step of Euler's is x + R(x).
+        batch_norm: false drops every batch norm.
+        use_skipinit: a learnable factor that starts at 0 on every node's rate and every stitch's residual.
+        stitch: false leaves out the first stitch and makes the others plain strided 1x1 convolutions.
+        activation_before_conv: pre-activation units, and a batch norm before the pooling.
+
+    Raises:
+        ValueError: if an argument is out of range or the scheme unknown.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        num_classes: int = 10,
+        alpha: int = 16,
+        initial_time_d: int = 1,
+        scheme: str | Scheme | AdaptiveScheme = "euler",
+        n_time_steps_per: int = 1,
+        time_epsilon: float | None = None,
+        batch_norm: bool = True,
+        use_skipinit: bool = False,
+        stitch: bool = True,
+        activation_before_conv: bool = False,
+        rtol: float | None = None,
+        atol: float | None = None,
+    ) -> None:
+        super().__init__()
+        arguments.integer("in_channels", in_channels, minimum=1)
+        self.num_classes = arguments.integer("num_classes", num_classes, minimum=2)
+        arguments.integer("alpha", alpha, minimum=1)
+        arguments.integer("initial_time_d", initial_time_d, minimum=1)
+        arguments.integer("n_time_steps_per", n_time_steps_per, minimum=1)
+        time_epsilon = float(initial_time_d) if time_epsilon is None else time_epsilon
+        arguments.number("time_epsilon", time_epsilon, minimum=0, exclusive=True)
+        for name, flag in (
+            ("batch_norm", batch_norm),
+            ("use_skipinit", use_skipinit),
+            ("stitch", stitch),
+            ("activation_before_conv", activation_before_conv),
+        ):
+            arguments.boolean(name, flag)
+
+        unit = partial(
+            ResidualUnit,
+            batch_norm=batch_norm,
+            use_skipinit=use_skipinit,
+            activation_before_conv=activation_before_conv,
+        )
+        n_time_steps = initial_time_d * n_time_steps_per
+        self.stem = nn.Sequential(conv3x3(in_channels, alpha, bias=False))
+        if batch_norm:
+            self.stem.append(nn.BatchNorm2d(alpha))
+        self.stem.append(nn.ReLU())
+        self.stitches = nn.ModuleList()
+        self.blocks = nn.ModuleList()
+        incoming = alpha
+        for segment, channels in enumerate((alpha, 2 * alpha, 4 * alpha)):
+            stride = 1 if segment == 0 else 2
+            shortcut = conv1x1(incoming, channels, stride)
+            if stitch:
+                residual = unit(incoming, channels, stride)
+                self.stitches.append(Stitch(residual, shortcut, epsilon=time_epsilon / n_time_steps))
+            else:
+                self.stitches.append(nn.Identity() if segment == 0 else shortcut)
+            rate = partial(unit, channels, channels)
+            self.blocks.append(ODEBlock(rate, initial_time_d, n_time_steps, scheme, time_epsilon, rtol, atol))
+            incoming = channels
+        head: dict[str, nn.Module] = {
+            "pool": nn.AdaptiveAvgPool2d(1),
+            "flatten": nn.Flatten(),
+            "linear": nn.Linear(incoming, num_classes),
+        }
+        if activation_before_conv and batch_norm:
+            head = {"bn": nn.BatchNorm2d(incoming, momentum=0.9), **head}
+        self.head = nn.Sequential(OrderedDict(head))
+
+        self.apply(initialise)
+        for block in self.ode_blocks:
+            block.nodes.apply(initialise_rate)
+
+    @property
+    def ode_blocks(self) -> list[ODEBlock]:
+        """The ODE blocks, first segment first."""
+        return [block for block in self.blocks if isinstance(block, ODEBlock)]
+
+    @property
+    def n_f_evals(self) -> int:
+        """Rate evaluations of the last forward pass, over all ODE blocks."""
+        return sum(block.n_f_evals for block in self.ode_blocks)
+
+    @property
+    def scheme(self) -> Scheme | AdaptiveScheme:
+        """The scheme that integrates every ODE block."""
+        return self.ode_blocks[0].scheme
+
+    @property
+    def n_basis(self) -> int:
+        """Nodes of every ODE block."""
+        return self.ode_blocks[0].n_basis
+
+    @property
+    def n_time_steps(self) -> int:
+        """Steps that a fixed-step scheme takes through every ODE block."""
+        return self.ode_blocks[0].n_time_steps
+
+    def set_manifestation(
+        self,
+        scheme: str | Scheme | AdaptiveScheme | None = None,
+        n_time_steps: int | None = None,
+        rtol: float | None = None,
+        atol: float | None = None,
+    ) -> None:
+        """Compute the same network by another graph: see `ODEBlock.set_manifestation`."""
+        for block in self.ode_blocks:
+            block.set_manifestation(scheme, n_time_steps, rtol, atol)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for stitch, block in zip(self.stitches, self.blocks, strict=True):
+            x = block(stitch(x))
+        return self.head(x)

@@ -1,0 +1,105 @@
+"""A run of residual units as an ordinary differential equation."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from contnet import arguments
+from contnet.basis import PiecewiseConstant
+from contnet.integrate import fixed_grid, integrate_adaptively
+from contnet.schemes import AdaptiveScheme, Scheme, find_scheme
+
+
+class ODEBlock(nn.Module):
+    """x(0) -> x(1) under dx/dt = epsilon R(x; theta(t)) (Queiruga et al. 2020, equation 4).
+
+    The weights theta(t) are `n_basis` ordinary modules, the *nodes*, one for each of as many equal intervals of
+    depth-time. Scheme and number of steps are settings, not weights: `set_manifestation` changes them on a trained
+    block.
+
+    Args:
+        rate: makes one node; any module that maps a state to a tensor of the same shape.
+        n_basis: number of nodes K.
+        n_time_steps: equal steps over t in [0, 1]; K unless given. Adaptive schemes choose their own.
+        scheme: a name from `SCHEMES` or `ADAPTIVE_SCHEMES`, or a `Scheme` of one's own.
+        epsilon: factor of the rate; with Euler and epsilon = n_time_steps = K the block is a plain stack of x + R(x).
+        rtol, atol: tolerances of an adaptive scheme.
+
+    Raises:
+        ValueError: if an argument is out of range or the scheme unknown.
+    """
+
+    def __init__(
+        self,
+        rate: Callable[[], nn.Module],
+        n_basis: int = 1,
+        n_time_steps: int | None = None,
+        scheme: str | Scheme | AdaptiveScheme = "euler",
+        epsilon: float = 1.0,
+        rtol: float | None = None,
+        atol: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.basis = PiecewiseConstant(n_basis)
+        self.nodes = nn.ModuleList(rate() for _ in range(n_basis))
+        self.epsilon = arguments.number("epsilon", epsilon, minimum=0, exclusive=True)
+        self.set_manifestation(scheme, n_basis if n_time_steps is None else n_time_steps, rtol, atol)
+
+    def set_manifestation(
+        self,
+        scheme: str | Scheme | AdaptiveScheme | None = None,
+        n_time_steps: int | None = None,
+        rtol: float | None = None,
+        atol: float | None = None,
+    ) -> None:
+        """Choose the graph that computes x(1); what is not given stays as it is, and no weight changes."""
+        if isinstance(scheme, str):
+            scheme = find_scheme(scheme, rtol, atol)
+        if scheme is not None:
+            self.scheme = scheme
+        if n_time_steps is not None:
+            self.n_time_steps = arguments.integer("n_time_steps", n_time_steps, minimum=1)
+        self._n_f_evals = 0
+        if isinstance(self.scheme, Scheme):
+            self._grid = fixed_grid(self.scheme, self.n_time_steps, self.basis, self.epsilon)
+            self._n_f_evals = self._grid.n_f_evals
+
+    @property
+    def n_basis(self) -> int:
+        """Number of nodes K."""
+        return self.basis.n_basis
+
+    @property
+    def n_f_evals(self) -> int:
+        """Rate evaluations of the last forward pass (fixed step: of every one; adaptive: 0 before the first)."""
+        return self._n_f_evals
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x(1), of the shape of x = x(0)."""
+        for state in self._states(x):
+            x = state
+        return x
+
+    def trajectory(self, x: Tensor) -> Tensor:
+        """The states after 0, 1, .. n_time_steps steps, (n_time_steps + 1, *x.shape); an adaptive scheme gives them at
+        the borders of theta's intervals, (n_basis + 1, *x.shape)."""
+        return torch.stack([x, *self._states(x)])
+
+    def _states(self, x: Tensor) -> Iterator[Tensor]:
+        if isinstance(self.scheme, Scheme):
+            for locations in self._grid.locations:
+                rates = [self.basis.rate(self.nodes, interval) for interval in locations]
+                x = self._grid.step(rates, x)
+                yield x
+            return
+        self._n_f_evals = 0
+        for k, interval in enumerate(self.basis.intervals):
+            rate = self.basis.rate(self.nodes, k)
+            x, n_f_evals = integrate_adaptively(self.scheme, rate, interval, self.epsilon, x)
+            self._n_f_evals += n_f_evals
+            yield x
+
+    def extra_repr(self) -> str:
+        settings = f"scheme={self.scheme.name}, n_basis={self.n_basis}, n_time_steps={self.n_time_steps}"
+        return f"{settings}, epsilon={self.epsilon:g}"

@@ -1,0 +1,31 @@
+"""Train a network: `python train.py [key=value ...]`; `python train.py --help` lists groups and keys."""
+
+from omegaconf import DictConfig
+
+from contnet.command_line import entry_point
+
+
+@entry_point("train")
+def main(config: DictConfig) -> None:
+    from pytorch_lightning import seed_everything
+
+    from contnet import build, monitoring, report
+
+    monitoring.quieten()
+    build.check(config)
+    seed_everything(config.seed, workers=True, verbose=False)
+    data = build.data(config, train=True)
+    network = build.network(config, data)
+    classifier = build.classifier(config, network, data)
+    throughput = monitoring.Throughput()
+    trainer = build.trainer(config, data, throughput)
+    if config.ckpt_path is not None:
+        build.load_checkpoint(config.ckpt_path)
+
+    trainer.fit(classifier, data.train_loader(config.seed), data.val_loader(), ckpt_path=config.ckpt_path)
+    metrics = {**trainer.callback_metrics, **trainer.test(classifier, data.test_loader(), verbose=False)[0]}
+    report.training(config, network, trainer, throughput, metrics)
+
+
+if __name__ == "__main__":
+    main()
