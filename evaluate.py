@@ -22,9 +22,11 @@ def main(config: DictConfig) -> None:
     trainer = build.evaluator(trained, config.trainer.accelerator)
 
     device = trainer.strategy.root_device
-    normalise = Normalise(data.mean, data.std).to(device)
-    network = trainer.precision_plugin.convert_module(network).to(device)
-    with trainer.precision_plugin.forward_context():
+    normalise = Normalise(data.mean, data.std)
+    for module in (network, normalise):
+        trainer.precision_plugin.convert_module(module)
+        module.to(device)
+    with trainer.precision_plugin.test_step_context():
         batches = ((normalise(images.to(device)), labels.to(device)) for images, labels in data.test_loader())
         rows = sweep(network, batches, schemes, n_time_steps)
     report.invariance(config, rows)

@@ -200,4 +200,7 @@ def _naming(group: str) -> Iterator[None]:
             raise
         cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
         message = " ".join(str(cause).split())
-        raise ConfigError(f"{group}.{message}" if group else message) from error
+        # Our own constructors open a refusal with the argument's name, which is the key.
+        first_word = message.partition(" ")[0].rstrip(":")
+        is_key = first_word.isidentifier() and not first_word[0].isupper()
+        raise ConfigError(f"{group}{'.' if is_key else ': '}{message}" if group else message) from error

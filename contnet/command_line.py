@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from contnet.sweep_summary import SweepSummary
+from contnet.sweep_summary import SweepSummary, write_summary
 
 
 class ConfigError(ValueError):
@@ -35,14 +35,15 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], None]], Ca
         def job(config: DictConfig) -> None:
             try:
                 task(config)
-            except ConfigError as error:
+            except (ConfigError, OmegaConfBaseException) as error:
                 # Hydra would add lines of its own. A sweep goes on with its next job and reports at its end.
                 if wants_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
                     raise
                 _remove_unused(Path(HydraConfig.get().runtime.output_dir), {".hydra", f"{config_name}.log"})
-                _fail(str(error))
+                _fail(explain(error))
 
-        application = hydra.main(version_base="1.3", config_path="conf", config_name=config_name)(job)
+        conf = str(Path(task.__code__.co_filename).resolve().parent / "conf")
+        application = hydra.main(version_base="1.3", config_path=conf, config_name=config_name)(job)
         wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
 
         @wraps(task)
@@ -52,10 +53,11 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], None]], Ca
                 application()
             except KeyboardInterrupt:
                 _fail("interrupted", code=130)
-            except (HydraException, OmegaConfBaseException, ConfigError) as error:
+            except Exception as error:
                 if SweepSummary.directory is not None:
+                    write_summary(SweepSummary.directory)
                     _remove_unused(SweepSummary.directory, {"multirun.yaml"})
-                if wants_traceback:
+                if wants_traceback or not isinstance(error, HydraException | OmegaConfBaseException | ConfigError):
                     raise
                 _fail(explain(error))
 
@@ -69,6 +71,8 @@ def explain(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = error.missing_cfg_file.rpartition("/")
         return f"{group}={option} is not an option; choose from {', '.join(sorted(error.options))}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override} is no override; it must be key=value, with lists as [a,b] and odd characters quoted"
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     if isinstance(cause, MissingMandatoryValue):
         return f"{cause.full_key} must be given, as {cause.full_key}=..."
@@ -78,23 +82,22 @@ def explain(error: BaseException) -> str:
 
 
 def _explain_unknown_key(key: str, parent: Container) -> str:
-    root = parent._get_root()
-    known = [name for name in _keys(root) if not name.startswith("hydra.") and "_target_" not in name]
+    root = OmegaConf.to_container(parent._get_root())
+    known = [name for name in _keys(root) if not name.startswith("hydra.")]
     likely = [name for name in known if name.rpartition(".")[2] == key]
-    likely += get_close_matches(key, known, n=3, cutoff=0.75)
-    names = parent if isinstance(parent, DictConfig) else ()
-    siblings = [str(name) for name in names if name not in ("hydra", "_target_", "_partial_")]
+    likely += get_close_matches(key, [name for name in known if not key.startswith(f"{name}.")], n=1, cutoff=0.75)
+    siblings = [name for name in _keys(OmegaConf.to_container(parent)) if "." not in name and name != "hydra"]
     hint = f"did you mean {' or '.join(dict.fromkeys(likely))}?" if likely else f"there are {', '.join(siblings)}"
     return f"{key} is not a key; {hint}"
 
 
-def _keys(config: Container, prefix: str = "") -> Iterator[str]:
-    if isinstance(config, DictConfig) and not OmegaConf.is_missing(config, "_target_") and not config._is_none():
-        for key in map(str, config):
-            yield f"{prefix}{key}"
-            node = config._get_node(key)
-            if isinstance(node, DictConfig) and not node._is_interpolation():
-                yield from _keys(node, f"{prefix}{key}.")
+def _keys(config: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all keys that a user may set."""
+    if isinstance(config, dict):
+        for key, value in config.items():
+            if not str(key).startswith("_"):
+                yield f"{prefix}{key}"
+                yield from _keys(value, f"{prefix}{key}.")
 
 
 def _remove_unused(folder: Path, leftovers: set[str]) -> None:
@@ -102,8 +105,8 @@ def _remove_unused(folder: Path, leftovers: set[str]) -> None:
     if not folder.is_dir() or not {entry.name for entry in folder.iterdir()} <= leftovers:
         return
     shutil.rmtree(folder)
-    for parent in folder.parents:
-        if parent.name == "outputs" or any(parent.iterdir()):
+    for parent in folder.absolute().parents:
+        if parent == Path.cwd() or any(parent.iterdir()):
             return
         parent.rmdir()
 

@@ -87,8 +87,10 @@ def integrate_adaptively(
 
     # Times in float64: they are few, and the solver's steps are the differences of them.
     t = torch.tensor([float(end) for end in interval], dtype=torch.float64, device=x.device)
+    # The last step must land on the end: past it theta is another one, and interpolating back would cost accuracy.
+    options = {"step_t": t[1:]}
     try:
-        states = odeint(dynamics, x, t, method=scheme.name, rtol=scheme.rtol, atol=scheme.atol)
+        states = odeint(dynamics, x, t, method=scheme.name, rtol=scheme.rtol, atol=scheme.atol, options=options)
     except AssertionError as error:
         raise RuntimeError(
             f"scheme {scheme.name} cannot reach rtol={scheme.rtol:g}, atol={scheme.atol:g}: {error}"

@@ -16,7 +16,15 @@ log = logging.getLogger(__name__)
 def quieten() -> None:
     """Leave out what Lightning says of itself; what it has to say of a run's settings stays."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for remark in ("does not have many workers", "exists and is not empty", "logging interval", "LeafSpec"):
+    remarks = (
+        "does not have many workers",
+        "exists and is not empty",
+        "dirpath has changed",
+        "have no `val_dataloader`",
+        "logging interval",
+        "LeafSpec",
+    )
+    for remark in remarks:
         warnings.filterwarnings("ignore", message=f".*{remark}")
 
 

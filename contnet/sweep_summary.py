@@ -15,8 +15,8 @@ FIGURES = ("test_accuracy", "test_loss", "train_seconds")
 
 
 class SweepSummary(Callback):
-    """Writes `sweep_jobs.csv` (a row for each job) and `sweep.csv` (mean and standard deviation over seeds), and shows
-    the latter. It reads what the jobs have left in their folders, so any launcher will do."""
+    """Ends a sweep with `sweep_jobs.csv` (a row for each job) and `sweep.csv` (mean and standard deviation over seeds),
+    and shows the latter. Both are read off what the jobs have left in their folders, so any launcher will do."""
 
     directory: ClassVar[Path | None] = None
     """The folder of the sweep that is running in this process."""
@@ -31,14 +31,19 @@ class SweepSummary(Callback):
             result.write_text(json.dumps({"error": error or type(job_return._return_value).__name__}, indent=2))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        folder = Path(config.hydra.sweep.dir)
-        jobs = [_job(path) for path in sorted(folder.glob("*/result.json"), key=_job_number)]
-        if not jobs:
-            return
-        groups = summarise(jobs)
-        write_csv(folder / "sweep_jobs.csv", jobs)
-        write_csv(folder / "sweep.csv", groups)
-        _show(groups, [job for job in jobs if "error" in job], folder / "sweep.csv")
+        write_summary(Path(config.hydra.sweep.dir))
+
+
+def write_summary(folder: Path) -> None:
+    """Write and show the tables of a sweep whose jobs have ended, if there are any. Hydra leaves out `on_multirun_end`
+    where a job has failed: the entry point then calls this itself."""
+    jobs = [_job(path) for path in sorted(folder.glob("*/result.json"), key=_job_number)]
+    if not jobs:
+        return
+    groups = summarise(jobs)
+    write_csv(folder / "sweep_jobs.csv", jobs)
+    write_csv(folder / "sweep.csv", groups)
+    _show(groups, [job for job in jobs if "error" in job], folder / "sweep.csv")
 
 
 def summarise(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -63,4 +63,4 @@ def _array_images(data: Any, targets: Any) -> ArrayImages:
     pixels = torch.as_tensor(data)
     if pixels.ndim == 3:  # grey
         pixels = pixels.unsqueeze(-1)
-    return ArrayImages(pixels, torch.as_tensor(targets).long())
+    return ArrayImages(pixels.contiguous(), torch.as_tensor(targets).long())

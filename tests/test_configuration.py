@@ -1,0 +1,89 @@
+import inspect
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from pytorch_lightning import Trainer
+
+from contnet import ADAPTIVE_SCHEMES, SCHEMES, build
+
+CONF = Path(__file__).parents[1] / "conf"
+GROUPS = ("dataset", "model", "scheme", "optimizer", "lr_schedule", "trainer", "callbacks", "logger")
+
+
+def composed(*overrides: str):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", ["run_dir=run", *overrides])
+
+
+def options() -> list[str]:
+    return [f"{group}={file.stem}" for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("option", options())
+def test_every_option_of_every_group_composes_to_a_valid_configuration(option: str) -> None:
+    build.check(composed(option, "++dataset.root=data"))
+
+
+def test_every_scheme_has_its_option() -> None:
+    names = {composed(option).scheme.name for option in options() if option.startswith("scheme=")}
+    assert names == {*SCHEMES, *ADAPTIVE_SCHEMES}
+
+
+def test_the_trainer_group_has_every_key_of_lightnings_trainer() -> None:
+    keys = set(inspect.signature(Trainer.__init__).parameters) - {"self", "callbacks", "logger"}
+    assert set(composed().trainer) - {"_target_"} == keys
+
+
+def test_the_defaults_are_the_seeds_recipe() -> None:
+    config = composed()
+    assert config.epochs == 120
+    assert config.dataset.batch_size == 128
+    assert config.lr_schedule.milestones == [30, 60, 90]
+    assert (config.optimizer.lr, config.optimizer.momentum, config.optimizer.weight_decay) == (0.1, 0.9, 5e-4)
+
+
+@pytest.mark.parametrize("option", ["model=continuous_net", "model=continuous_net_act_first"])
+def test_the_network_takes_channels_and_classes_from_the_data_and_the_scheme_from_its_group(option: str) -> None:
+    config = composed(option, "scheme=dopri5", "scheme.rtol=1e-3", "model.initial_time_d=2")
+    network = build.network(config, build.data(config, train=False))
+    assert network.stem[0].in_channels == 1
+    assert (network.num_classes, network.n_basis, network.scheme.name) == (10, 2, "dopri5")
+    assert network.scheme.rtol == 1e-3
+
+
+@pytest.mark.parametrize("schedule", ["multistep", "cosine", "onecycle"])
+def test_learning_rate_over_a_run(schedule: str) -> None:
+    config = composed(f"lr_schedule={schedule}", "epochs=100")
+    data = build.data(config, train=True)
+    classifier = build.classifier(config, build.network(config, data), data)
+    configured = classifier.configure_optimizers()
+    optimizer, lr_scheduler = configured["optimizer"], configured["lr_scheduler"]
+    steps_per_epoch = len(data.train_loader(0))
+    rates = []
+    for step in range(100 * steps_per_epoch):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if lr_scheduler["interval"] == "step" or (step + 1) % steps_per_epoch == 0:
+            lr_scheduler["scheduler"].step()
+    by_epoch = rates[::steps_per_epoch]
+    if schedule == "multistep":
+        assert by_epoch[::30] == pytest.approx([0.1, 0.01, 1e-3, 1e-4])
+        assert by_epoch[29] == pytest.approx(0.1)
+    elif schedule == "cosine":
+        assert by_epoch[0] == 0.1
+        assert by_epoch[50] == pytest.approx(0.05)
+        assert rates[-1] == pytest.approx(0, abs=1e-6)
+    else:
+        assert max(by_epoch) == pytest.approx(by_epoch[30], rel=0.01)
+        assert max(rates) == pytest.approx(0.1, rel=1e-4)
+        assert rates[-1] < 1e-5
+
+
+def test_a_target_that_is_not_ours_is_never_called() -> None:
+    config = composed()
+    OmegaConf.update(config, "callbacks.evil", {"_target_": "os.system", "command": "false"}, force_add=True)
+    data = build.data(config, train=False)
+    with pytest.raises(build.ConfigError, match=r"callbacks._target_ must begin with one of .*; got 'os.system'"):
+        build.trainer(config, data)
