@@ -49,7 +49,8 @@ def training(
     folder = Path(config.run_dir)
     (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")
 
-    table = Table(show_header=False)
+    table = Table("", "", show_header=False)
+    table.columns[1].overflow = "fold"
     for name in ("test_accuracy", "test_loss", "val_accuracy"):
         if name in final:
             table.add_row(name, f"{final[name]:.4f}")

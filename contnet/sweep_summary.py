@@ -92,12 +92,12 @@ def _show(groups: list[dict[str, Any]], failed: list[dict[str, Any]], path: Path
     from rich.table import Table
 
     table = Table(title="mean ± standard deviation over seeds")
-    for heading in ("overrides", "runs", *FIGURES, "parameters"):
-        table.add_column(heading, justify="left" if heading == "overrides" else "right")
+    table.add_column("overrides", overflow="fold")
+    for heading in ("runs", "accuracy", "loss", "seconds"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in groups:
         figures = [_mean_and_deviation(row, name, digits=1 if name == "train_seconds" else 4) for name in FIGURES]
-        parameters = "-" if row["parameters"] is None else f"{row['parameters']:,}"
-        table.add_row(row["overrides"] or "(defaults)", str(row["runs"]), *figures, parameters)
+        table.add_row(row["overrides"] or "(defaults)", str(row["runs"]), *figures)
     console = Console()
     console.print(table)
     for job in failed:
