@@ -87,6 +87,9 @@ class ODEBlock(nn.Module):
         return torch.stack([x, *self._states(x)])
 
     def _states(self, x: Tensor) -> Iterator[Tensor]:
+        # Autocast would hand on a state in 16 bits, where adding up many small increments loses them.
+        if torch.is_autocast_enabled(x.device.type):
+            x = x.float()
         if isinstance(self.scheme, Scheme):
             for locations in self._grid.locations:
                 rates = [self.basis.rate(self.nodes, interval) for interval in locations]

@@ -207,3 +207,17 @@ def test_any_rate_module_becomes_continuous_in_depth() -> None:
     x = torch.randn(2, 5, 8)
     block(x).sum().backward()
     assert all(parameter.grad is not None for node in block.nodes for parameter in node.parameters())
+
+
+def test_under_autocast_the_state_stays_in_single_precision() -> None:
+    """1,000 increments of 0.001 on a state of 1 give 2; bfloat16 would not get past 1."""
+
+    class Constant(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.ones_like(x, dtype=torch.bfloat16)
+
+    block = ODEBlock(Constant, n_time_steps=1000)
+    x = torch.ones(1, dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert block(x).item() == pytest.approx(2, rel=1e-3)
+    assert block(x).item() == 1

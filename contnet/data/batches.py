@@ -1,12 +1,13 @@
 """From a set of images to shuffled, augmented batches.
 
 All randomness is stateless: the order of an epoch is a function of (seed, epoch), the augmentation of a batch one of
-(seed, epoch, batch, rank). So a resumed run sees what the uninterrupted one would have seen, with any
-number of workers.
+(seed, epoch, batch). So a resumed run sees what the uninterrupted one would have seen, with any number of workers, and
+several processes see between them what one would have seen.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -24,32 +25,39 @@ class Augmentation:
     padding: int
     flip: bool
 
-    def __call__(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+    def draw(self, n_images: int, generator: torch.Generator) -> Tensor:
+        """What happens to each of `n_images`: top and left of the crop and whether it is flipped, (n_images, 3)."""
+        corner = torch.randint(0, 2 * self.padding + 1, (n_images, 2), generator=generator)
+        flipped = torch.rand((n_images, 1), generator=generator) < (0.5 if self.flip else 0)
+        return torch.cat([corner, flipped], dim=1)
+
+    def apply(self, pixels: Tensor, draws: Tensor) -> Tensor:
         """(N, H, W, C) -> (N, H, W, C)."""
         n, height, width, _ = pixels.shape
-        top, left = torch.randint(0, 2 * self.padding + 1, (2, n, 1), generator=generator)
+        top, left, flipped = draws.unsqueeze(-1).unbind(1)
         rows = top + torch.arange(height)
         columns = left + torch.arange(width)
-        if self.flip:
-            flipped = torch.rand((n, 1), generator=generator) < 0.5
-            columns = torch.where(flipped, columns.flip(1), columns)
+        columns = torch.where(flipped == 1, columns.flip(1), columns)
         padded = nn.functional.pad(pixels, (0, 0, *[self.padding] * 4))
         return padded[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What a worker needs to make one batch: which images, and the key of its randomness."""
+    """What a worker needs to make one batch: the images of the global batch, which of them are this process's, and the
+    key of the randomness."""
 
     indices: Tensor
+    share: slice
     key: tuple[int, ...]
 
 
 class Batches(Sampler[BatchPlan]):
     """The batches of an epoch: a permutation of all images drawn from (seed, epoch), or their own order without a seed.
 
-    With several processes every global batch of world_size * batch_size images is dealt out by rank; in their own order
-    no image is repeated.
+    Several processes share each global batch of world_size * batch_size images evenly; all of them make the same number
+    of batches, and no image is left out or repeated. A last global batch with too few images to go round is joined to
+    the one before it.
     """
 
     def __init__(self, n_images: int, batch_size: int, seed: int | None = None) -> None:
@@ -62,17 +70,23 @@ class Batches(Sampler[BatchPlan]):
         """Called by Lightning at the start of every epoch."""
         self.epoch = epoch
 
+    def _starts(self, world_size: int) -> list[int]:
+        starts = list(range(0, self.n_images, world_size * self.batch_size))
+        if len(starts) > 1 and self.n_images - starts[-1] < world_size:
+            starts.pop()
+        return starts
+
     def __len__(self) -> int:
-        rank, world_size = _rank_and_world_size()
-        return len(range(rank * self.batch_size, self.n_images, world_size * self.batch_size))
+        return len(self._starts(_rank_and_world_size()[1]))
 
     def __iter__(self) -> Iterator[BatchPlan]:
         rank, world_size = _rank_and_world_size()
         order = torch.arange(self.n_images)
         if self.seed is not None:
             order = torch.randperm(self.n_images, generator=keyed_generator(self.seed, self.epoch))
-        for batch, start in enumerate(range(rank * self.batch_size, self.n_images, world_size * self.batch_size)):
-            yield BatchPlan(order[start : start + self.batch_size], (self.seed or 0, self.epoch, batch, rank))
+        starts = self._starts(world_size)
+        for batch, (start, end) in enumerate(pairwise([*starts, self.n_images])):
+            yield BatchPlan(order[start:end], slice(rank, None, world_size), (self.seed or 0, self.epoch, batch))
 
 
 class BatchDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -83,10 +97,13 @@ class BatchDataset(Dataset[tuple[Tensor, Tensor]]):
         self.augmentation = augmentation
 
     def __getitem__(self, plan: BatchPlan) -> tuple[Tensor, Tensor]:
-        pixels = self.images.take(plan.indices)
+        own = plan.indices[plan.share]
+        pixels = self.images.take(own)
         if self.augmentation is not None:
-            pixels = self.augmentation(pixels, keyed_generator(*plan.key))
-        return pixels.permute(0, 3, 1, 2), self.images.labels[plan.indices]
+            # Drawn for the global batch, so that the number of processes makes no difference.
+            draws = self.augmentation.draw(len(plan.indices), keyed_generator(*plan.key))
+            pixels = self.augmentation.apply(pixels, draws[plan.share])
+        return pixels.permute(0, 3, 1, 2), self.images.labels[own]
 
 
 def batch_loader(
