@@ -18,7 +18,7 @@ def main(config: DictConfig) -> None:
     network = build.network(config, data)
     classifier = build.classifier(config, network, data)
     throughput = monitoring.Throughput()
-    trainer = build.trainer(config, data, throughput)
+    trainer = build.trainer(config, classifier, data, throughput)
     if config.ckpt_path is not None:
         build.load_checkpoint(config.ckpt_path)
 

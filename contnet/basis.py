@@ -35,6 +35,12 @@ class PiecewiseConstant:
         position = t * self.n_basis
         return ceil(position) - 1 if from_left else floor(position)
 
+    def refine(self) -> "tuple[PiecewiseConstant, list[int]]":
+        """The basis of twice as many intervals, and for each of its nodes the one it descends from: interval k becomes
+        2k and 2k + 1, so that theta(t) is the same function."""
+        refined = PiecewiseConstant(2 * self.n_basis)
+        return refined, [k // 2 for k in range(refined.n_basis)]
+
     def rate(self, nodes: nn.ModuleList, interval: int) -> nn.Module:
         """R(. ; theta(t)) for t in the given interval: the node itself, so that its buffers come along."""
         return nodes[interval]

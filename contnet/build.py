@@ -21,11 +21,12 @@ from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from contnet import arguments
-from contnet.classifier import Classifier, Normalise
+from contnet import arguments, refinement
+from contnet.classifier import Classifier, Normalise, make_room
 from contnet.command_line import ConfigError, explain
 from contnet.data import ImageData
 from contnet.networks.continuous import ContinuousNet
+from contnet.refinement import DepthRefinement
 from contnet.schemes import ADAPTIVE_SCHEMES, SCHEMES
 
 Rule = Callable[[str, Any], Any]
@@ -34,6 +35,7 @@ above_0 = partial(arguments.number, minimum=0, exclusive=True)
 
 RULES: dict[str, Rule] = {
     "epochs": partial(arguments.integer, minimum=1),
+    "compile": arguments.boolean,
     "seed": partial(arguments.integer, minimum=0),
     "scheme.name": partial(arguments.one_of, allowed=[*SCHEMES, *ADAPTIVE_SCHEMES]),
     "scheme.n_time_steps_per": partial(arguments.integer, minimum=1),
@@ -92,23 +94,49 @@ def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Class
         make_schedule(make_optimizer(network.parameters()))
     metadata = {"config": OmegaConf.to_container(config, resolve=True, enum_to_str=True), "classes": list(data.classes)}
     return Classifier(
-        network, Normalise(data.mean, data.std), data.num_classes, make_optimizer, make_schedule, metadata
+        network,
+        Normalise(data.mean, data.std),
+        data.num_classes,
+        make_optimizer,
+        make_schedule,
+        metadata,
+        compile_network=config.compile,
     )
 
 
-def trainer(config: DictConfig, data: ImageData, *more_callbacks: Callback) -> Trainer:
-    """Lightning's Trainer with the configured callbacks and loggers."""
+def trainer(config: DictConfig, classifier: Classifier, data: ImageData, *more_callbacks: Callback) -> Trainer:
+    """Lightning's Trainer with the configured callbacks and loggers, and refinement if it is scheduled."""
     specified = dict(config.callbacks or {})
     if data.val is None:
         specified.pop("best", None)
     with _naming("callbacks"):
         callbacks = [_instantiate(callback) for callback in specified.values() if callback]
+    callbacks += more_callbacks
+    if config.refine.epochs:
+        callbacks.append(_refinement(config, classifier, data))
     has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
     with _naming("logger"):
         loggers = [_instantiate(logger) for logger in (config.logger or {}).values() if logger]
     with _naming("trainer"):
-        callbacks = [*more_callbacks, *callbacks]
-        return _instantiate(config.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=has_bar)
+        built: Trainer = _instantiate(config.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=has_bar)
+    obstacle = refinement.unsupported(built, classifier.configure_optimizers()["optimizer"])
+    if config.refine.epochs and obstacle:
+        raise ConfigError(f"with refine.epochs {obstacle}")
+    return built
+
+
+def _refinement(config: DictConfig, classifier: Classifier, data: ImageData) -> DepthRefinement:
+    if not isinstance(classifier.network, ContinuousNet):
+        raise ConfigError(f"refine.epochs must be [] for {type(classifier.network).__name__}, which has no depth-time")
+    options: Any = OmegaConf.to_container(config.refine)
+    with _naming("refine"):
+        return DepthRefinement(
+            **options,
+            n_epochs=config.trainer.max_epochs,
+            seed=config.seed,
+            probe=data.probe_loader(),
+            probe_name="training images" if data.val is None else "validation",
+        )
 
 
 def evaluator(config: DictConfig, accelerator: str) -> Trainer:
@@ -160,6 +188,7 @@ def restore_network(checkpoint: dict[str, Any], config: DictConfig, data: ImageD
     prefix = "network."
     weights = {key.removeprefix(prefix): v for key, v in checkpoint["state_dict"].items() if key.startswith(prefix)}
     restored = network(config, data)
+    make_room(restored, checkpoint)
     if not isinstance(restored, ContinuousNet):
         raise ConfigError("ckpt_path must be a continuous network's checkpoint; this one has no scheme to change")
     try:

@@ -8,6 +8,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from contnet.networks.continuous import ContinuousNet
 from contnet.score import Score
 
 Batch = tuple[Tensor, Tensor]
@@ -40,6 +41,7 @@ class Classifier(LightningModule):
         make_optimizer: parameters -> optimizer.
         make_schedule: optimizer -> learning-rate schedule, as Lightning takes it.
         metadata: plain containers to keep in checkpoints under the key `contnet`.
+        compile_network: run the network through torch.compile while fitting.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Classifier(LightningModule):
         make_optimizer: Callable[[Iterator[nn.Parameter]], Optimizer],
         make_schedule: Callable[[Optimizer], dict[str, Any]],
         metadata: dict[str, Any],
+        compile_network: bool = False,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
@@ -58,6 +61,7 @@ class Classifier(LightningModule):
         self.make_optimizer = make_optimizer
         self.make_schedule = make_schedule
         self.metadata = metadata
+        self.compile_network = compile_network
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network(self.normalise(images))
@@ -88,5 +92,25 @@ class Classifier(LightningModule):
         optimizer = self.make_optimizer(self.network.parameters())
         return {"optimizer": optimizer, "lr_scheduler": self.make_schedule(optimizer)}
 
+    def on_fit_start(self) -> None:
+        self.recompile()
+
+    def recompile(self) -> None:
+        """Compile the network as it is now, if it is to be compiled at all."""
+        if self.compile_network:
+            # Without a reset each depth would count against dynamo's limit of recompilations.
+            torch._dynamo.reset()
+            self.network.compile()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["contnet"] = self.metadata
+        checkpoint["contnet"] = {**self.metadata, "n_basis": getattr(self.network, "n_basis", None)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        make_room(self.network, checkpoint)
+
+
+def make_room(network: nn.Module, checkpoint: dict[str, Any]) -> None:
+    """Give the network the depth of the checkpoint, so that its weights fit."""
+    n_basis = checkpoint["contnet"]["n_basis"]
+    if isinstance(network, ContinuousNet) and network.n_basis != n_basis:
+        network.set_depth(n_basis)

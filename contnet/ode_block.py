@@ -1,5 +1,6 @@
 """A run of residual units as an ordinary differential equation."""
 
+import copy
 from collections.abc import Callable, Iterator
 
 import torch
@@ -64,6 +65,32 @@ class ODEBlock(nn.Module):
         if isinstance(self.scheme, Scheme):
             self._grid = fixed_grid(self.scheme, self.n_time_steps, self.basis, self.epsilon)
             self._n_f_evals = self._grid.n_f_evals
+
+    def refine(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
+        """Twice the nodes and twice the steps for the same theta(t), so that x(1) moves by the scheme's error alone.
+
+        Returns each parameter's descent as (new, old), in the order of `nodes.parameters()`. The first child of a node
+        is the node itself; the others are copies.
+        """
+        old_nodes = list(self.nodes)
+        self.basis, parents = self.basis.refine()
+        seen: set[int] = set()
+        self.nodes = nn.ModuleList()
+        descent = []
+        for parent in parents:
+            node = copy.deepcopy(old_nodes[parent]) if parent in seen else old_nodes[parent]
+            seen.add(parent)
+            self.nodes.append(node)
+            descent += list(zip(node.parameters(), old_nodes[parent].parameters(), strict=True))
+        self.set_manifestation(n_time_steps=2 * self.n_time_steps)
+        return descent
+
+    def set_depth(self, n_basis: int) -> None:
+        """`n_basis` nodes, for weights that are about to be loaded into them, and as many steps on each as before."""
+        n_time_steps = max(1, n_basis * self.n_time_steps // self.n_basis)
+        self.basis = PiecewiseConstant(n_basis)
+        self.nodes = nn.ModuleList(copy.deepcopy(self.nodes[0]) for _ in range(n_basis))
+        self.set_manifestation(n_time_steps=n_time_steps)
 
     @property
     def n_basis(self) -> int:

@@ -10,6 +10,8 @@ from contnet import arguments
 from contnet.data.batches import Augmentation, batch_loader, keyed_generator
 from contnet.data.images import Images
 
+N_PROBE = 2048
+
 
 class ImageData:
     """Training, validation and test images of a data set, and the batches made of them.
@@ -102,6 +104,12 @@ class ImageData:
         if self.val is None:
             return None
         return batch_loader(self.val, self.test_batch_size, num_workers=self.num_workers)
+
+    def probe_loader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        """What to watch the network on while it trains: the validation images, or without any a fixed few of the
+        training images, as they are."""
+        few = torch.randperm(len(self.train.labels), generator=keyed_generator(0))[:N_PROBE]
+        return self.val_loader() or batch_loader(self.train.subset(few), self.test_batch_size)
 
     def test_loader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         return batch_loader(self.test, self.test_batch_size, num_workers=self.num_workers)

@@ -54,7 +54,7 @@ class ContinuousNet(nn.Module):
         arguments.integer("in_channels", in_channels, minimum=1)
         self.num_classes = arguments.integer("num_classes", num_classes, minimum=2)
         arguments.integer("alpha", alpha, minimum=1)
-        arguments.integer("initial_time_d", initial_time_d, minimum=1)
+        self.initial_time_d = arguments.integer("initial_time_d", initial_time_d, minimum=1)
         arguments.integer("n_time_steps_per", n_time_steps_per, minimum=1)
         time_epsilon = float(initial_time_d) if time_epsilon is None else time_epsilon
         arguments.number("time_epsilon", time_epsilon, minimum=0, exclusive=True)
@@ -128,6 +128,15 @@ class ContinuousNet(nn.Module):
     def n_time_steps(self) -> int:
         """Steps that a fixed-step scheme takes through every ODE block."""
         return self.ode_blocks[0].n_time_steps
+
+    def refine(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
+        """Refine every ODE block, and return each parameter's descent as (new, old): see `ODEBlock.refine`."""
+        return [pair for block in self.ode_blocks for pair in block.refine()]
+
+    def set_depth(self, n_basis: int) -> None:
+        """Make room for the weights of another depth: see `ODEBlock.set_depth`."""
+        for block in self.ode_blocks:
+            block.set_depth(n_basis)
 
     def set_manifestation(
         self,

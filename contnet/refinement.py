@@ -1,0 +1,187 @@
+"""Depth refinement while training (Queiruga et al. 2020, section 4): start shallow, double the depth on schedule.
+
+theta(t) stays the function that it was, so the network goes on from where it stood. So does its optimizer: the momentum
+of a new node is its parent's, edited in place, which leaves parameter groups, learning rate and schedule as they are.
+"""
+
+import copy
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import BaseFinetuning, StochasticWeightAveraging, WeightAveraging
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from contnet import arguments
+from contnet.data.batches import keyed_generator
+from contnet.score import Score
+
+log = logging.getLogger(__name__)
+
+Descent = list[tuple[nn.Parameter, nn.Parameter]]
+
+UNABLE_TO_FOLLOW = (BaseFinetuning, StochasticWeightAveraging, WeightAveraging)
+
+
+class DepthRefinement(Callback):
+    """Doubles nodes and steps of every ODE block at the start of each epoch in `epochs` (0-based).
+
+    The depth of an epoch is a function of the epoch alone, so a resumed run refines where the uninterrupted one does.
+
+    Args:
+        epochs: when to refine, in increasing order.
+        n_epochs: length of the run.
+        variance: every weight and bias of the nodes' convolutions is multiplied by 1 + variance N(0, 1).
+        optimizer_state: `carry` gives new nodes their parents' momenta; `reset` drops all momenta, as the original did.
+        seed: of the noise.
+        probe: images to report the accuracy on, before and after, under the name `probe_name`.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        epochs: Sequence[int],
+        n_epochs: int,
+        variance: float,
+        optimizer_state: str,
+        seed: int,
+        probe: DataLoader[tuple[Tensor, Tensor]],
+        probe_name: str,
+    ) -> None:
+        self.epochs = refinement_epochs(epochs, n_epochs)
+        self.variance = arguments.number("variance", variance, minimum=0)
+        self.optimizer_state = arguments.one_of("optimizer_state", optimizer_state, ("carry", "reset"))
+        self.seed = seed
+        self.probe = probe
+        self.probe_name = probe_name
+
+    def depth(self, initial: int, epoch: int) -> int:
+        """Nodes of every ODE block during `epoch`."""
+        return initial * 2 ** sum(refined_at <= epoch for refined_at in self.epochs)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        network: Any = pl_module.network
+        while network.n_basis < self.depth(network.initial_time_d, trainer.current_epoch):
+            self._refine(trainer, pl_module)
+
+    def _refine(self, trainer: Any, pl_module: Any) -> None:
+        network = pl_module.network
+        before = (network.n_basis, _n_parameters(network), self._accuracy(trainer, pl_module))
+        descent = network.refine()
+        if self.variance:
+            perturb(network, self.variance, keyed_generator(self.seed, trainer.current_epoch))
+        for optimizer in trainer.optimizers:
+            hand_down(optimizer, network, descent, carry=self.optimizer_state == "carry")
+        _wrap_again(trainer)
+        pl_module.recompile()
+        after = (network.n_basis, _n_parameters(network), self._accuracy(trainer, pl_module))
+        self._report(trainer, before, after)
+
+    def _accuracy(self, trainer: Trainer, pl_module: Any) -> float:
+        network = pl_module.network
+        score = Score(network.num_classes).to(pl_module.device)
+        was_training = network.training
+        network.eval()
+        with torch.no_grad(), trainer.precision_plugin.forward_context():
+            for images, labels in self.probe:
+                normalised = pl_module.normalise(images.to(pl_module.device))
+                # forward: a compiled network would be compiled once more for a few batches.
+                score.update(network.forward(normalised), labels.to(pl_module.device))
+        network.train(was_training)
+        return score.accuracy.compute().item()
+
+    def _report(self, trainer: Any, before: tuple[int, int, float], after: tuple[int, int, float]) -> None:
+        (depth, parameters, accuracy), (new_depth, new_parameters, new_accuracy) = before, after
+        line = (
+            f"epoch {trainer.current_epoch}: refined {_units(depth)} -> {_units(new_depth)}, "
+            f"{parameters:,} -> {new_parameters:,} parameters, "
+            f"{self.probe_name} {accuracy:.4f} -> {new_accuracy:.4f}"
+        )
+        if trainer.is_global_zero:
+            log.info(line)
+        for logger in trainer.loggers:
+            if hasattr(logger.experiment, "add_text"):
+                logger.experiment.add_text("refinement", line, global_step=trainer.global_step)
+
+
+def refinement_epochs(epochs: Sequence[int], n_epochs: int) -> list[int]:
+    """The schedule, checked.
+
+    Raises:
+        ValueError: if an epoch is no whole number from 1 to n_epochs - 1, or they are not in increasing order.
+    """
+    if not isinstance(epochs, Sequence) or isinstance(epochs, str):
+        raise ValueError(f"epochs must be a list of epochs, got {epochs!r}")
+    for epoch in epochs:
+        arguments.integer("epochs", epoch, minimum=1)
+        if epoch >= n_epochs:
+            raise ValueError(f"epochs must lie before the end of the run at {n_epochs}, got {epoch}")
+    if list(epochs) != sorted(set(epochs)):
+        raise ValueError(f"epochs must be in increasing order and without repetition, got {list(epochs)}")
+    return list(epochs)
+
+
+def perturb(network: Any, variance: float, generator: torch.Generator) -> None:
+    """Multiply the weights and biases of the convolutions in ODE blocks by 1 + variance N(0, 1)."""
+    with torch.no_grad():
+        for block in network.ode_blocks:
+            for module in block.nodes.modules():
+                if isinstance(module, nn.Conv2d):
+                    for parameter in module.parameters():
+                        # Drawn on the CPU: the same on every device and in every process.
+                        noise = torch.randn(parameter.shape, generator=generator)
+                        parameter.mul_((1 + variance * noise).to(parameter))
+
+
+def hand_down(optimizer: Optimizer, network: nn.Module, descent: Descent, *, carry: bool) -> None:
+    """Put new parameters into their parents' groups, with a copy of their parents' state if `carry`; else drop all.
+
+    Within a group parameters stand in the order of the network's, as in an optimizer made afresh at this depth: that is
+    what a checkpoint goes by.
+    """
+    parents = dict(descent)
+    for group in optimizer.param_groups:
+        members = set(group["params"])
+        group["params"] = [p for p in network.parameters() if parents.get(p, p) in members]
+    if not carry:
+        optimizer.state.clear()
+        return
+    for new, old in descent:
+        if new is not old and old in optimizer.state:
+            optimizer.state[new] = copy.deepcopy(optimizer.state[old])
+
+
+def unsupported(trainer: Any, optimizer: Optimizer) -> str | None:
+    """The key of a setting that refinement cannot work with and why, or None."""
+    if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+        return f"trainer.strategy must be auto or ddp: {type(trainer.strategy).__name__} cannot take in new parameters"
+    for callback in trainer.callbacks:
+        if isinstance(callback, UNABLE_TO_FOLLOW):
+            return f"callbacks must leave out {type(callback).__name__}, which does not know of the new parameters"
+    if isinstance(optimizer, torch.optim.LBFGS):
+        return "optimizer must be other than LBFGS, whose state is one vector over all parameters"
+    return None
+
+
+def _wrap_again(trainer: Trainer) -> None:
+    strategy = trainer.strategy
+    if isinstance(strategy, DDPStrategy) and isinstance(strategy.model, DistributedDataParallel):
+        # The reducer knows the parameters of its construction; without this the ranks would drift apart.
+        strategy.model = strategy.lightning_module
+        strategy.configure_ddp()
+
+
+def _n_parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _units(n_basis: int) -> str:
+    return "-".join([str(n_basis)] * 3)
