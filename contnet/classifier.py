@@ -84,6 +84,7 @@ class Classifier(LightningModule):
             {f"{split}_loss": score.loss, f"{split}_accuracy": score.accuracy},
             on_step=False,
             on_epoch=True,
+            prog_bar=True,
             batch_size=len(labels),
         )
         return loss

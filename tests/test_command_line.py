@@ -152,8 +152,12 @@ def test_without_validation_images_nothing_is_selected(run: Run, tmp_path: Path)
     assert [file.name for file in (tmp_path / "run" / "checkpoints").iterdir()] == ["last.ckpt"]
 
 
-def test_a_resumed_run_ends_as_the_one_that_was_never_stopped_to_the_last_bit(run: Run) -> None:
-    options = ("model.alpha=2", "lr_schedule.milestones=[3]", "seed=3")
+@pytest.mark.parametrize("val_size", [0, 0.1])
+@pytest.mark.parametrize("milestone", [2, 3])
+def test_a_resumed_run_ends_as_the_one_that_was_never_stopped_to_the_last_bit(
+    run: Run, val_size: float, milestone: int
+) -> None:
+    options = ("model.alpha=2", f"lr_schedule.milestones=[{milestone}]", "seed=3", f"dataset.val_size={val_size}")
     assert run("train", *options, "epochs=4", "hydra.run.dir=through")[0] == 0
     assert run("train", *options, "epochs=2", "hydra.run.dir=stopped")[0] == 0
     resume = "ckpt_path=stopped/checkpoints/last.ckpt"
