@@ -100,7 +100,7 @@ def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Class
         make_optimizer,
         make_schedule,
         metadata,
-        compile_network=config.compile,
+        compile_for=data.batch_size if config.compile else None,
     )
 
 

@@ -41,7 +41,7 @@ class Classifier(LightningModule):
         make_optimizer: parameters -> optimizer.
         make_schedule: optimizer -> learning-rate schedule, as Lightning takes it.
         metadata: plain containers to keep in checkpoints under the key `contnet`.
-        compile_network: run the network through torch.compile while fitting.
+        compile_for: training batches of this many images pass a compiled network; None compiles nothing.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Classifier(LightningModule):
         make_optimizer: Callable[[Iterator[nn.Parameter]], Optimizer],
         make_schedule: Callable[[Optimizer], dict[str, Any]],
         metadata: dict[str, Any],
-        compile_network: bool = False,
+        compile_for: int | None = None,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
@@ -61,10 +61,15 @@ class Classifier(LightningModule):
         self.make_optimizer = make_optimizer
         self.make_schedule = make_schedule
         self.metadata = metadata
-        self.compile_network = compile_network
+        self.compile_for = compile_for
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network(self.normalise(images))
+        normalised = self.normalise(images)
+        if self.training and len(images) == self.compile_for:
+            return self.network(normalised)
+        # forward is never the compiled one: a last smaller batch and evaluation would each cost a compilation, and what
+        # is reported of a network must not depend on how it was trained.
+        return self.network.forward(normalised)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._step("train", batch)
@@ -98,7 +103,7 @@ class Classifier(LightningModule):
 
     def recompile(self) -> None:
         """Compile the network as it is now, if it is to be compiled at all."""
-        if self.compile_network:
+        if self.compile_for is not None:
             # Without a reset each depth would count against dynamo's limit of recompilations.
             torch._dynamo.reset()
             self.network.compile()

@@ -86,16 +86,13 @@ class DepthRefinement(Callback):
         self._report(trainer, before, after)
 
     def _accuracy(self, trainer: Trainer, pl_module: Any) -> float:
-        network = pl_module.network
-        score = Score(network.num_classes).to(pl_module.device)
-        was_training = network.training
-        network.eval()
+        score = Score(pl_module.network.num_classes).to(pl_module.device)
+        was_training = pl_module.training
+        pl_module.eval()
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             for images, labels in self.probe:
-                normalised = pl_module.normalise(images.to(pl_module.device))
-                # forward: a compiled network would be compiled once more for a few batches.
-                score.update(network.forward(normalised), labels.to(pl_module.device))
-        network.train(was_training)
+                score.update(pl_module(images.to(pl_module.device)), labels.to(pl_module.device))
+        pl_module.train(was_training)
         return score.accuracy.compute().item()
 
     def _report(self, trainer: Any, before: tuple[int, int, float], after: tuple[int, int, float]) -> None:
