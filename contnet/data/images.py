@@ -4,7 +4,7 @@ Pixels are uint8 in (N, H, W, C): a quarter of the bytes of float32, and seen as
 channels-last layout that convolutions are fastest in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,10 +87,10 @@ class FileImages:
         console = Console(stderr=True)
         pixels = np.empty((len(self.files), self.image_size, self.image_size, self.channels), np.uint8)
         with ThreadPoolExecutor() as pool:
-            images = pool.map(self._decode, self.files)
-            for i, image in enumerate(
-                track(images, "reading images", len(self.files), console=console, disable=not console.is_terminal)
-            ):
+            images: Iterable[np.ndarray] = pool.map(self._decode, self.files)
+            if console.is_terminal:
+                images = track(images, "reading images", len(self.files), console=console)
+            for i, image in enumerate(images):
                 pixels[i] = image
         return ArrayImages(torch.from_numpy(pixels), self.labels)
 
