@@ -1,6 +1,6 @@
 """Evaluate a checkpoint in other manifestations: `python evaluate.py ckpt_path=... sweep.scheme=[...]`."""
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from contnet.command_line import entry_point
 
@@ -13,9 +13,7 @@ def main(config: DictConfig) -> None:
 
     monitoring.quieten()
     checkpoint = build.load_checkpoint(config.ckpt_path)
-    trained = OmegaConf.create(checkpoint["contnet"]["config"])
-    if config.dataset.root is not None:
-        trained.dataset.root = config.dataset.root
+    trained = build.trained_config(checkpoint, config.dataset.root)
     data = build.data(trained, train=False)
     network = build.restore_network(checkpoint, trained, data)
     schemes, n_time_steps = build.manifestations(config, network)

@@ -20,7 +20,7 @@ def main(config: DictConfig) -> None:
     throughput = monitoring.Throughput()
     trainer = build.trainer(config, classifier, data, throughput)
     if config.ckpt_path is not None:
-        build.load_checkpoint(config.ckpt_path)
+        build.check_resumable(build.load_checkpoint(config.ckpt_path), config, network)
 
     trainer.fit(classifier, data.train_loader(config.seed), data.val_loader(), ckpt_path=config.ckpt_path)
     metrics = {**trainer.callback_metrics, **trainer.test(classifier, data.test_loader(), verbose=False)[0]}

@@ -4,6 +4,7 @@ Whatever a configuration gets wrong is a `ConfigError` here: constructors check 
 go to other people's constructors are checked against `RULES`.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -33,6 +34,19 @@ Rule = Callable[[str, Any], Any]
 at_least_0 = partial(arguments.number, minimum=0)
 above_0 = partial(arguments.number, minimum=0, exclusive=True)
 
+
+def _zero(name: str, value: Any) -> None:
+    if value:
+        raise ValueError(f"{name} must be 0, got {value!r}; limit_train_batches trains on a part of the images")
+
+
+def _two_shares(name: str, value: Any) -> None:
+    if not isinstance(value, ListConfig) or len(value) != 2:
+        raise ValueError(f"{name} must be a list of two numbers, got {value!r}")
+    for share in value:
+        arguments.number(name, share, minimum=0, below=1)
+
+
 RULES: dict[str, Rule] = {
     "epochs": partial(arguments.integer, minimum=1),
     "compile": arguments.boolean,
@@ -44,7 +58,11 @@ RULES: dict[str, Rule] = {
     "optimizer.lr": above_0,
     "optimizer.momentum": partial(arguments.number, minimum=0, below=1),
     "optimizer.weight_decay": at_least_0,
-    "trainer.overfit_batches": partial(arguments.number, minimum=0, below=1e-9),
+    "optimizer.betas": _two_shares,
+    "trainer.accumulate_grad_batches": partial(arguments.integer, minimum=1),
+    "trainer.gradient_clip_val": at_least_0,
+    "trainer.max_epochs": partial(arguments.integer, minimum=1),
+    "trainer.overfit_batches": _zero,
 }
 
 # A configuration may come out of somebody else's checkpoint: nothing outside these is ever called.
@@ -59,7 +77,8 @@ def check(config: DictConfig) -> None:
         raise ConfigError(explain(error)) from error
     for key, rule in RULES.items():
         value = OmegaConf.select(config, key, default=...)
-        if value is not ...:
+        optional = value is None and key == "trainer.gradient_clip_val"
+        if value is not ... and not optional:
             with _naming(key.rpartition(".")[0]):
                 rule(key.rpartition(".")[2], value)
 
@@ -106,17 +125,17 @@ def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Class
 
 def trainer(config: DictConfig, classifier: Classifier, data: ImageData, *more_callbacks: Callback) -> Trainer:
     """Lightning's Trainer with the configured callbacks and loggers, and refinement if it is scheduled."""
-    specified = dict(config.callbacks or {})
+    specified = dict(config.get("callbacks") or {})
     if data.val is None:
         specified.pop("best", None)
     with _naming("callbacks"):
         callbacks = [_instantiate(callback) for callback in specified.values() if callback]
-    callbacks += more_callbacks
+    callbacks = [*more_callbacks, *callbacks]
     if config.refine.epochs:
         callbacks.append(_refinement(config, classifier, data))
     has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
     with _naming("logger"):
-        loggers = [_instantiate(logger) for logger in (config.logger or {}).values() if logger]
+        loggers = [_instantiate(logger) for logger in (config.get("logger") or {}).values() if logger]
     with _naming("trainer"):
         built: Trainer = _instantiate(config.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=has_bar)
     obstacle = refinement.unsupported(built, classifier.configure_optimizers()["optimizer"])
@@ -150,8 +169,8 @@ def evaluator(config: DictConfig, accelerator: str) -> Trainer:
 
 def manifestations(config: DictConfig, network: ContinuousNet) -> tuple[list[str], list[int]]:
     """The schemes and step counts that `sweep.scheme` and `sweep.n_time_steps` ask for; by default as trained."""
-    schemes = _listed(config.sweep.scheme, default=network.scheme.name)
-    n_time_steps = _listed(config.sweep.n_time_steps, default=network.n_time_steps)
+    schemes = _listed("sweep.scheme", config.sweep.scheme, default=network.scheme.name)
+    n_time_steps = _listed("sweep.n_time_steps", config.sweep.n_time_steps, default=network.n_time_steps)
     with _naming("sweep"):
         for scheme in schemes:
             arguments.one_of("scheme", scheme, [*SCHEMES, *ADAPTIVE_SCHEMES])
@@ -160,9 +179,11 @@ def manifestations(config: DictConfig, network: ContinuousNet) -> tuple[list[str
     return schemes, n_time_steps
 
 
-def _listed(value: Any, default: Any) -> list[Any]:
+def _listed(name: str, value: Any, default: Any) -> list[Any]:
     if value is None:
         return [default]
+    if isinstance(value, ListConfig) and len(value) == 0:
+        raise ConfigError(f"{name} must name at least one, got []")
     return list(dict.fromkeys(value)) if isinstance(value, ListConfig) else [value]
 
 
@@ -183,20 +204,44 @@ def load_checkpoint(path: str) -> dict[str, Any]:
     return checkpoint
 
 
+def trained_config(checkpoint: dict[str, Any], root: str | None) -> DictConfig:
+    """The configuration of the run that wrote a checkpoint, with its images now under `root` where that is given."""
+    config = OmegaConf.create(checkpoint["contnet"]["config"])
+    if root is not None:
+        if "root" not in config.dataset:
+            raise ConfigError(f"dataset.root must be left out for {config.dataset._target_}, which reads no folder")
+        config.dataset.root = root
+    return config
+
+
 def restore_network(checkpoint: dict[str, Any], config: DictConfig, data: ImageData) -> ContinuousNet:
     """The continuous network that a checkpoint holds, with its weights."""
-    prefix = "network."
-    weights = {key.removeprefix(prefix): v for key, v in checkpoint["state_dict"].items() if key.startswith(prefix)}
     restored = network(config, data)
-    make_room(restored, checkpoint)
     if not isinstance(restored, ContinuousNet):
         raise ConfigError("ckpt_path must be a continuous network's checkpoint; this one has no scheme to change")
-    try:
-        restored.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"ckpt_path: the checkpoint's weights do not fit its own configuration: {reason}") from error
+    _load_weights(restored, checkpoint)
     return restored.to(memory_format=torch.channels_last)
+
+
+def check_resumable(checkpoint: dict[str, Any], config: DictConfig, network: nn.Module) -> None:
+    """Refuse to resume from a checkpoint that the network of the configuration cannot go on from."""
+    _load_weights(copy.deepcopy(network), checkpoint)
+    done = checkpoint["epoch"] + 1
+    if config.trainer.max_epochs < done:
+        raise ConfigError(f"epochs must be at least {done}, the epochs that ckpt_path has done, got {config.epochs}")
+
+
+def _load_weights(network: nn.Module, checkpoint: dict[str, Any]) -> None:
+    prefix = "network."
+    weights = {key.removeprefix(prefix): v for key, v in checkpoint["state_dict"].items() if key.startswith(prefix)}
+    make_room(network, checkpoint)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1:2] or [str(error)]
+        raise ConfigError(
+            f"ckpt_path must be a checkpoint of the network that model and dataset describe; {first[0].strip()}"
+        ) from error
 
 
 def _instantiate(config: DictConfig, **arguments: Any) -> Any:

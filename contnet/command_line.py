@@ -57,7 +57,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], None]], Ca
                 if SweepSummary.directory is not None:
                     write_summary(SweepSummary.directory)
                     _remove_unused(SweepSummary.directory, {"multirun.yaml"})
-                if wants_traceback or not isinstance(error, HydraException | OmegaConfBaseException | ConfigError):
+                if wants_traceback or not _is_the_users(error):
                     raise
                 _fail(explain(error))
 
@@ -66,11 +66,19 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], None]], Ca
     return decorate
 
 
+def _is_the_users(error: Exception) -> bool:
+    """Whether an error is about what was typed, rather than a fault of the program's."""
+    about_groups = isinstance(error, ValueError) and str(error).startswith("Config group override")
+    return about_groups or isinstance(error, HydraException | OmegaConfBaseException | ConfigError)
+
+
 def explain(error: BaseException) -> str:
     """What an error of Hydra's or OmegaConf's means for the one who typed the command, in one line."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = error.missing_cfg_file.rpartition("/")
         return f"{group}={option} is not an option; choose from {', '.join(sorted(error.options))}"
+    if isinstance(error, ValueError) and str(error).startswith("Config group override"):
+        return "a group must be given the name of one of its options, or left out as in ~logger; got null"
     if isinstance(error, OverrideParseException):
         return f"{error.override} is no override; it must be key=value, with lists as [a,b] and odd characters quoted"
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error

@@ -36,25 +36,25 @@ class Throughput(Callback):
         self.n_images = 0
         self._epoch_images = 0
         self._epoch_start = 0.0
+        self._epoch_end = 0.0
 
     @property
     def images_per_second(self) -> float:
         """Training images over seconds of training, validation and checkpoints left out."""
         return self.n_images / self.train_seconds if self.train_seconds else 0.0
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._epoch_images = 0
-        self._epoch_start = time.perf_counter()
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self._epoch_images == 0:
+            self._epoch_start = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._epoch_images += len(batch[1]) * trainer.world_size
-        if trainer.is_last_batch:
-            self._end_of_epoch(trainer, pl_module)
+        self._epoch_end = time.perf_counter()
 
-    def _end_of_epoch(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        seconds = time.perf_counter() - self._epoch_start
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        seconds = self._epoch_end - self._epoch_start
         self.train_seconds += seconds
         self.n_images += self._epoch_images
         network: Any = pl_module.network
@@ -65,7 +65,8 @@ class Throughput(Callback):
         }
         if hasattr(network, "n_basis"):
             figures["depth"] = float(network.n_basis)
-        pl_module.log_dict(figures, on_step=False, on_epoch=True)
+        pl_module.log_dict(figures, sync_dist=True)
+        self._epoch_images = 0
 
 
 class EpochLines(Callback):

@@ -55,6 +55,12 @@ BAD_COMMANDS = [
     (["ckpt_path=no.ckpt"], "ckpt_path must be a checkpoint file; there is none at 'no.ckpt'"),
     (["+model.colour=red"], "model: ContinuousNet.__init__() got an unexpected keyword argument 'colour'"),
     (["model._target_=os.getcwd"], "model._target_ must begin with one of contnet.,"),
+    (["trainer.overfit_batches=2"], "trainer.overfit_batches must be 0, got 2; limit_train_batches trains on a part"),
+    (["trainer.gradient_clip_val=-1"], "trainer.gradient_clip_val must be a number at least 0, got -1"),
+    (["trainer.accumulate_grad_batches=0"], "trainer.accumulate_grad_batches must be a whole number of at least 1"),
+    (["optimizer=adamw", "optimizer.betas=[0.9]"], "optimizer.betas must be a list of two numbers, got [0.9]"),
+    (["compile=maybe"], "compile must be true or false, got 'maybe'"),
+    (["logger=null"], "a group must be given the name of one of its options, or left out as in ~logger; got null"),
     (["epochs=[1"], "epochs=[1 is no override; it must be key=value"),
 ]
 
@@ -100,6 +106,61 @@ def test_a_folder_with_an_unreadable_image_is_refused_before_training(run: Run, 
     assert (code, err.count("\n")) == (1, 1)
     assert "error: dataset.root: cannot use data/test/dog/1.png: not a readable image" in err
     assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["sweep.scheme=[]"], "sweep.scheme must name at least one, got []"),
+        (["sweep.scheme=[eulerr]"], "sweep.scheme must be one of euler, midpoint, heun2"),
+        (["sweep.n_time_steps=[2,0]"], "sweep.n_time_steps must be a whole number of at least 1, got 0"),
+        (["sweep.n_time_steps=abc"], "sweep.n_time_steps must be a whole number of at least 1, got 'abc'"),
+        (["dataset.root=moved"], "dataset.root must be left out for contnet.data.digits, which reads no folder"),
+        (["trainer.accelerator=abacus"], "trainer: You selected an invalid accelerator name"),
+    ],
+)
+def test_a_bad_evaluation_is_refused(run: Run, tmp_path: Path, overrides: list[str], message: str) -> None:
+    assert run("train", *FAST)[0] == 0
+    code, _, err = run("evaluate", "ckpt_path=run/checkpoints/last.ckpt", *overrides)
+    assert (code, err.count("\n")) == (1, 1)
+    assert message in err
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_run_is_not_resumed_with_another_network_or_from_beyond_its_end(run: Run, tmp_path: Path) -> None:
+    assert run("train", "epochs=2", "model.alpha=2", "hydra.run.dir=run")[0] == 0
+    for overrides, message in (
+        (["model.alpha=3"], "ckpt_path must be a checkpoint of the network that model and dataset describe; size mis"),
+        (["model.alpha=2", "epochs=1"], "epochs must be at least 2, the epochs that ckpt_path has done, got 1"),
+    ):
+        code, _, err = run("train", *overrides, "ckpt_path=run/checkpoints/last.ckpt")
+        assert (code, err.count("\n")) == (1, 1)
+        assert message in err
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["trainer.precision=64-true"],
+        ["trainer.precision=bf16-true"],
+        ["trainer.fast_dev_run=true"],
+        ["trainer.max_steps=3", "dataset.val_size=0"],
+        ["trainer.limit_train_batches=2", "trainer.accumulate_grad_batches=2"],
+        ["trainer.enable_progress_bar=false"],
+        ["optimizer=adamw", "lr_schedule=cosine"],
+        ["~logger"],
+        ["~callbacks"],
+        ["~callbacks.best"],
+        ["dataset.num_workers=1"],
+        ["model=continuous_net_act_first", "model.use_skipinit=true", "model.batch_norm=false", "model.stitch=false"],
+    ],
+    ids=" ".join,
+)
+def test_settings_of_lightnings_and_groups_left_out_work(run: Run, overrides: list[str]) -> None:
+    code, _, err = run("train", *FAST, *overrides)
+    assert (code, err) == (0, "")
+    assert 0 <= result("run")["test_accuracy"] <= 1
 
 
 @pytest.mark.parametrize("scheme", ["euler", "rk4_classic", "dopri5"])
