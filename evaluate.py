@@ -1,33 +1,30 @@
-"""Evaluate a checkpoint in other manifestations: `python evaluate.py ckpt_path=... sweep.scheme=[...]`."""
+"""Evaluate checkpoints in other manifestations: `python evaluate.py ckpt_path=... sweep.scheme=[...]`."""
+
+import sys
+from pathlib import Path
 
 from omegaconf import DictConfig
 
 from contnet.command_line import entry_point
 
+NOT_INVARIANT = 3
+
 
 @entry_point("evaluate")
 def main(config: DictConfig) -> None:
-    from contnet import build, monitoring, report
-    from contnet.classifier import Normalise
-    from contnet.invariance import sweep
+    from contnet import monitoring, report, restore
+    from contnet.invariance.store import Store
+    from contnet.invariance.study import study
 
     monitoring.quieten()
-    checkpoint = build.load_checkpoint(config.ckpt_path)
-    trained = build.trained_config(checkpoint, config.dataset.root)
-    data = build.data(trained, train=False)
-    network = build.restore_network(checkpoint, trained, data)
-    schemes, n_time_steps = build.manifestations(config, network)
-    trainer = build.evaluator(trained, config.trainer.accelerator)
-
-    device = trainer.strategy.root_device
-    normalise = Normalise(data.mean, data.std)
-    for module in (network, normalise):
-        trainer.precision_plugin.convert_module(module)
-        module.to(device)
-    with trainer.precision_plugin.test_step_context():
-        batches = ((normalise(images.to(device)), labels.to(device)) for images, labels in data.test_loader())
-        rows = sweep(network, batches, schemes, n_time_steps)
-    report.invariance(config, rows)
+    plan, budget, strict = restore.plan(config), restore.budget(config), restore.strict(config)
+    subjects = restore.subjects(config)
+    store = Store(Path(config.sweep.store))
+    with monitoring.steps(sum(subject.n_passes(plan) for subject in subjects), "sweeping") as advance:
+        studies = [study(subject, plan, store, advance) for subject in subjects]
+    report.invariance(config, studies, budget)
+    if strict and any(study.verdict.invariant is False for study in studies):
+        sys.exit(NOT_INVARIANT)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from contnet.command_line import entry_point
 def main(config: DictConfig) -> None:
     from pytorch_lightning import seed_everything
 
-    from contnet import build, monitoring, report
+    from contnet import build, monitoring, report, restore
 
     monitoring.quieten()
     build.check(config)
@@ -20,7 +20,7 @@ def main(config: DictConfig) -> None:
     throughput = monitoring.Throughput()
     trainer = build.trainer(config, classifier, data, throughput)
     if config.ckpt_path is not None:
-        build.check_resumable(build.load_checkpoint(config.ckpt_path), config, network)
+        restore.check_resumable(restore.load_checkpoint(config.ckpt_path), config, network)
 
     trainer.fit(classifier, data.train_loader(config.seed), data.val_loader(), ckpt_path=config.ckpt_path)
     metrics = {**trainer.callback_metrics, **trainer.test(classifier, data.test_loader(), verbose=False)[0]}

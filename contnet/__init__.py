@@ -4,13 +4,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from contnet.networks.continuous import ContinuousNet
+    from contnet.networks.continuous import ContinuousNet, WideContinuousNet
+    from contnet.networks.residual import ResNet, WideResNet
     from contnet.ode_block import ODEBlock
     from contnet.schemes import ADAPTIVE_SCHEMES, SCHEMES, AdaptiveScheme, Scheme
 
 __version__ = "0.1.0"
 
-__all__ = ["ADAPTIVE_SCHEMES", "SCHEMES", "AdaptiveScheme", "ContinuousNet", "ODEBlock", "Scheme"]
+__all__ = [
+    "ADAPTIVE_SCHEMES",
+    "SCHEMES",
+    "AdaptiveScheme",
+    "ContinuousNet",
+    "ODEBlock",
+    "ResNet",
+    "Scheme",
+    "WideContinuousNet",
+    "WideResNet",
+]
 
 _HOMES = {
     "ADAPTIVE_SCHEMES": "contnet.schemes",
@@ -18,7 +29,10 @@ _HOMES = {
     "AdaptiveScheme": "contnet.schemes",
     "ContinuousNet": "contnet.networks.continuous",
     "ODEBlock": "contnet.ode_block",
+    "ResNet": "contnet.networks.residual",
     "Scheme": "contnet.schemes",
+    "WideContinuousNet": "contnet.networks.continuous",
+    "WideResNet": "contnet.networks.residual",
 }
 
 

@@ -1,18 +1,14 @@
-"""From a configuration, or a checkpoint, to objects.
+"""From a configuration to objects.
 
 Whatever a configuration gets wrong is a `ConfigError` here: constructors check their own arguments, and the keys that
 go to other people's constructors are checked against `RULES`.
 """
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -23,7 +19,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from contnet import arguments, refinement
-from contnet.classifier import Classifier, Normalise, make_room
+from contnet.classifier import Classifier, Normalise
 from contnet.command_line import ConfigError, explain
 from contnet.data import ImageData
 from contnet.networks.continuous import ContinuousNet
@@ -79,13 +75,13 @@ def check(config: DictConfig) -> None:
         value = OmegaConf.select(config, key, default=...)
         optional = value is None and key == "trainer.gradient_clip_val"
         if value is not ... and not optional:
-            with _naming(key.rpartition(".")[0]):
+            with naming(key.rpartition(".")[0]):
                 rule(key.rpartition(".")[2], value)
 
 
 def data(config: DictConfig, *, train: bool) -> ImageData:
     """The data set, with its test images read, and those for training where `train`."""
-    with _naming("dataset"):
+    with naming("dataset"):
         images: ImageData = _instantiate(config.dataset)
         if train:
             images.load_train()
@@ -95,16 +91,16 @@ def data(config: DictConfig, *, train: bool) -> ImageData:
 
 def network(config: DictConfig, data: ImageData) -> nn.Module:
     """The network, for the channels and classes of the data."""
-    with _naming("model"):
+    with naming("model"):
         return _instantiate(config.model, in_channels=data.in_channels, num_classes=data.num_classes)
 
 
 def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Classifier:
     """The network with its loss, optimizer and learning-rate schedule."""
-    with _naming("optimizer"):
+    with naming("optimizer"):
         make_optimizer = _instantiate(config.optimizer)
         make_optimizer(network.parameters())
-    with _naming("lr_schedule"):
+    with naming("lr_schedule"):
         make_schedule = _instantiate(
             config.lr_schedule,
             epochs=config.epochs,
@@ -128,15 +124,15 @@ def trainer(config: DictConfig, classifier: Classifier, data: ImageData, *more_c
     specified = dict(config.get("callbacks") or {})
     if data.val is None:
         specified.pop("best", None)
-    with _naming("callbacks"):
+    with naming("callbacks"):
         callbacks = [_instantiate(callback) for callback in specified.values() if callback]
     callbacks = [*more_callbacks, *callbacks]
     if config.refine.epochs:
         callbacks.append(_refinement(config, classifier, data))
     has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
-    with _naming("logger"):
+    with naming("logger"):
         loggers = [_instantiate(logger) for logger in (config.get("logger") or {}).values() if logger]
-    with _naming("trainer"):
+    with naming("trainer"):
         built: Trainer = _instantiate(config.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=has_bar)
     obstacle = refinement.unsupported(built, classifier.configure_optimizers()["optimizer"])
     if config.refine.epochs and obstacle:
@@ -148,7 +144,7 @@ def _refinement(config: DictConfig, classifier: Classifier, data: ImageData) -> 
     if not isinstance(classifier.network, ContinuousNet):
         raise ConfigError(f"refine.epochs must be [] for {type(classifier.network).__name__}, which has no depth-time")
     options: Any = OmegaConf.to_container(config.refine)
-    with _naming("refine"):
+    with naming("refine"):
         return DepthRefinement(
             **options,
             n_epochs=config.trainer.max_epochs,
@@ -156,92 +152,6 @@ def _refinement(config: DictConfig, classifier: Classifier, data: ImageData) -> 
             probe=data.probe_loader(),
             probe_name="training images" if data.val is None else "validation",
         )
-
-
-def evaluator(config: DictConfig, accelerator: str) -> Trainer:
-    """A Trainer for its device and the precision that the run of `config` was trained in."""
-    with _naming("trainer"):
-        precision = config.trainer.precision
-        return Trainer(
-            accelerator=accelerator, devices=1, precision=precision, logger=False, enable_checkpointing=False
-        )
-
-
-def manifestations(config: DictConfig, network: ContinuousNet) -> tuple[list[str], list[int]]:
-    """The schemes and step counts that `sweep.scheme` and `sweep.n_time_steps` ask for; by default as trained."""
-    schemes = _listed("sweep.scheme", config.sweep.scheme, default=network.scheme.name)
-    n_time_steps = _listed("sweep.n_time_steps", config.sweep.n_time_steps, default=network.n_time_steps)
-    with _naming("sweep"):
-        for scheme in schemes:
-            arguments.one_of("scheme", scheme, [*SCHEMES, *ADAPTIVE_SCHEMES])
-        for n in n_time_steps:
-            arguments.integer("n_time_steps", n, minimum=1)
-    return schemes, n_time_steps
-
-
-def _listed(name: str, value: Any, default: Any) -> list[Any]:
-    if value is None:
-        return [default]
-    if isinstance(value, ListConfig) and len(value) == 0:
-        raise ConfigError(f"{name} must name at least one, got []")
-    return list(dict.fromkeys(value)) if isinstance(value, ListConfig) else [value]
-
-
-def load_checkpoint(path: str) -> dict[str, Any]:
-    """A checkpoint of ours: Lightning's dictionary, with the run's configuration under `contnet`.
-
-    Nothing in the file is executed: it is read with `weights_only=True`, and the configuration is plain containers.
-    """
-    if not Path(path).is_file():
-        raise ConfigError(f"ckpt_path must be a checkpoint file; there is none at {path!r}")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = "damaged or no checkpoint, or holds objects that would have to be executed to be read"
-        raise ConfigError(f"ckpt_path must be a checkpoint that train.py wrote; {path!r} is {reason}") from error
-    if not isinstance(checkpoint, dict) or not {"state_dict", "contnet"} <= checkpoint.keys():
-        raise ConfigError(f"ckpt_path must be a checkpoint that train.py wrote; {path!r} is another program's")
-    return checkpoint
-
-
-def trained_config(checkpoint: dict[str, Any], root: str | None) -> DictConfig:
-    """The configuration of the run that wrote a checkpoint, with its images now under `root` where that is given."""
-    config = OmegaConf.create(checkpoint["contnet"]["config"])
-    if root is not None:
-        if "root" not in config.dataset:
-            raise ConfigError(f"dataset.root must be left out for {config.dataset._target_}, which reads no folder")
-        config.dataset.root = root
-    return config
-
-
-def restore_network(checkpoint: dict[str, Any], config: DictConfig, data: ImageData) -> ContinuousNet:
-    """The continuous network that a checkpoint holds, with its weights."""
-    restored = network(config, data)
-    if not isinstance(restored, ContinuousNet):
-        raise ConfigError("ckpt_path must be a continuous network's checkpoint; this one has no scheme to change")
-    _load_weights(restored, checkpoint)
-    return restored.to(memory_format=torch.channels_last)
-
-
-def check_resumable(checkpoint: dict[str, Any], config: DictConfig, network: nn.Module) -> None:
-    """Refuse to resume from a checkpoint that the network of the configuration cannot go on from."""
-    _load_weights(copy.deepcopy(network), checkpoint)
-    done = checkpoint["epoch"] + 1
-    if config.trainer.max_epochs < done:
-        raise ConfigError(f"epochs must be at least {done}, the epochs that ckpt_path has done, got {config.epochs}")
-
-
-def _load_weights(network: nn.Module, checkpoint: dict[str, Any]) -> None:
-    prefix = "network."
-    weights = {key.removeprefix(prefix): v for key, v in checkpoint["state_dict"].items() if key.startswith(prefix)}
-    make_room(network, checkpoint)
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1:2] or [str(error)]
-        raise ConfigError(
-            f"ckpt_path must be a checkpoint of the network that model and dataset describe; {first[0].strip()}"
-        ) from error
 
 
 def _instantiate(config: DictConfig, **arguments: Any) -> Any:
@@ -263,7 +173,7 @@ def _targets(config: Any) -> Iterator[str]:
 
 
 @contextmanager
-def _naming(group: str) -> Iterator[None]:
+def naming(group: str) -> Iterator[None]:
     """Turns the refusal of an argument into a `ConfigError` that names its key."""
     try:
         yield

@@ -20,6 +20,10 @@ from contnet.schemes import AdaptiveScheme, Scheme
 Rate = Callable[[Tensor], Tensor]
 
 
+class ToleranceError(RuntimeError):
+    """An adaptive solver cannot keep the error within its tolerance."""
+
+
 @dataclass(frozen=True)
 class FixedGrid:
     """The static part of `n_time_steps` equal steps of a scheme.
@@ -76,7 +80,7 @@ def integrate_adaptively(
     """The state at the end of an interval on which theta is smooth, and the number of rate evaluations it took.
 
     Raises:
-        RuntimeError: if the solver cannot reach its tolerance (torchdiffeq: an underflow in dt).
+        ToleranceError: if the solver cannot reach its tolerance (torchdiffeq: an underflow in dt).
     """
     n_f_evals = 0
 
@@ -92,7 +96,7 @@ def integrate_adaptively(
     try:
         states = odeint(dynamics, x, t, method=scheme.name, rtol=scheme.rtol, atol=scheme.atol, options=options)
     except AssertionError as error:
-        raise RuntimeError(
+        raise ToleranceError(
             f"scheme {scheme.name} cannot reach rtol={scheme.rtol:g}, atol={scheme.atol:g}: {error}"
         ) from error
     return states[-1], n_f_evals

@@ -4,11 +4,16 @@ import logging
 import sys
 import time
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.utilities import rank_zero_only
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +31,19 @@ def quieten() -> None:
     )
     for remark in remarks:
         warnings.filterwarnings("ignore", message=f".*{remark}")
+
+
+@contextmanager
+def steps(total: int, title: str) -> Iterator[Callable[[str], None]]:
+    """A function to call with a line after each of `total` steps: a bar where a person watches, else the lines."""
+    console = Console()
+    if not console.is_terminal:
+        done = count(1)
+        yield lambda line: log.info("%s %d/%d  %s", title, next(done), total, line)
+        return
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda line: progress.update(task, advance=1, description=line)
 
 
 class Throughput(Callback):

@@ -3,8 +3,8 @@
     post-activation:  F(x) = BN2(ReLU(conv2(BN1(ReLU(conv1(x))))))
     pre-activation:   F(x) = conv2(ReLU(BN2(conv1(ReLU(BN1(x))))))
 
-With equal channels in and out and stride 1, F is the rate of an ODE block; strided and widening, it is the residual of
-a stitch, which takes one segment's state to the next one's.
+With equal channels in and out and stride 1, F is the rate of an ODE block, or the residual of a ResNet's unit; strided
+and widening, it is that of a stitch, which takes one segment's state to the next one's.
 """
 
 from collections import OrderedDict
@@ -18,9 +18,9 @@ def conv3x3(in_channels: int, out_channels: int, stride: int = 1, *, bias: bool 
     return nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=bias)
 
 
-def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    """A 1x1 convolution without bias."""
-    return nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False)
+def conv1x1(in_channels: int, out_channels: int, stride: int = 1, *, bias: bool = False) -> nn.Conv2d:
+    """A 1x1 convolution."""
+    return nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=bias)
 
 
 class SkipInit(nn.Module):
@@ -46,12 +46,15 @@ class ResidualUnit(nn.Sequential):
         batch_norm: bool = True,
         use_skipinit: bool = False,
         activation_before_conv: bool = False,
+        bias: bool = True,
+        dropout: float = 0.0,
     ) -> None:
         layers: dict[str, nn.Module] = {
-            "conv1": conv3x3(in_channels, out_channels, stride),
+            "conv1": conv3x3(in_channels, out_channels, stride, bias=bias),
             "relu1": nn.ReLU(),
             "bn1": nn.BatchNorm2d(in_channels if activation_before_conv else out_channels),
-            "conv2": conv3x3(out_channels, out_channels),
+            "dropout": nn.Dropout(dropout),
+            "conv2": conv3x3(out_channels, out_channels, bias=bias),
             "relu2": nn.ReLU(),
             "bn2": nn.BatchNorm2d(out_channels),
             "skipinit": SkipInit(),
@@ -61,15 +64,17 @@ class ResidualUnit(nn.Sequential):
             order = ["conv1", "relu1", "bn1", "conv2", "relu2", "bn2"]
         if not batch_norm:
             order = [name for name in order if not name.startswith("bn")]
+        if dropout > 0:
+            order.insert(order.index("conv2"), "dropout")
         if use_skipinit:
             order.append("skipinit")
         super().__init__(OrderedDict((name, layers[name]) for name in order))
 
 
-class Stitch(nn.Module):
-    """conv1x1(x) + epsilon F(x): (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride)."""
+class SkipConnection(nn.Module):
+    """shortcut(x) + epsilon F(x): (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride)."""
 
-    def __init__(self, residual: ResidualUnit, shortcut: nn.Conv2d, epsilon: float) -> None:
+    def __init__(self, residual: ResidualUnit, shortcut: nn.Module, epsilon: float = 1.0) -> None:
         super().__init__()
         self.residual = residual
         self.shortcut = shortcut

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from contnet import SCHEMES, ContinuousNet
-from contnet.units import Stitch
+from contnet.units import SkipConnection
 
 DEPTHS = (1, 2, 4, 8, 16)
 COUNTS = [
@@ -102,7 +102,7 @@ def test_a_pre_activation_stitch_normalises_the_channels_that_come_in() -> None:
     stitches = ContinuousNet(activation_before_conv=True).stitches
     assert [stitch.residual.bn1.num_features for stitch in stitches] == [16, 16, 32]
     assert [stitch.residual.bn2.num_features for stitch in stitches] == [16, 32, 64]
-    assert all(isinstance(stitch, Stitch) for stitch in stitches)
+    assert all(isinstance(stitch, SkipConnection) for stitch in stitches)
 
 
 @pytest.mark.parametrize("scheme", [*SCHEMES, "dopri5"])

@@ -80,6 +80,11 @@ class ImageData:
     def num_classes(self) -> int:
         return len(self.classes)
 
+    def test_sample(self, n_images: int) -> Tensor:
+        """A few test images, spread evenly over the set: uint8 (n_images, C, H, W)."""
+        spread = torch.linspace(0, len(self.test.labels) - 1, n_images).long()
+        return self.test.take(spread).permute(0, 3, 1, 2)
+
     def load_train(self) -> None:
         """Read the training and validation images, where they are to be kept in memory."""
         self.train = self.train.prepared()
@@ -110,6 +115,11 @@ class ImageData:
         training images, as they are."""
         few = torch.randperm(len(self.train.labels), generator=keyed_generator(0))[:N_PROBE]
         return self.val_loader() or batch_loader(self.train.subset(few), self.test_batch_size)
+
+    def recalibration_loader(self, n_images: int) -> DataLoader[tuple[Tensor, Tensor]]:
+        """A fixed few of the training images in batches as for training, shuffled and augmented."""
+        few = torch.randperm(len(self.train.labels), generator=keyed_generator(0))[:n_images]
+        return batch_loader(self.train.subset(few).prepared(), self.batch_size, seed=0, augmentation=self.augmentation)
 
     def test_loader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         return batch_loader(self.test, self.test_batch_size, num_workers=self.num_workers)

@@ -2,13 +2,14 @@
 
 from collections import OrderedDict
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
 from contnet import arguments
 from contnet.ode_block import ODEBlock
 from contnet.schemes import AdaptiveScheme, Scheme
-from contnet.units import ResidualUnit, Stitch, conv1x1, conv3x3, initialise, initialise_rate
+from contnet.units import ResidualUnit, SkipConnection, conv1x1, conv3x3, initialise, initialise_rate
 
 
 class ContinuousNet(nn.Module):
@@ -29,6 +30,8 @@ class ContinuousNet(nn.Module):
         use_skipinit: a learnable factor that starts at 0 on every node's rate and every stitch's residual.
         stitch: false leaves out the first stitch and makes the others plain strided 1x1 convolutions.
         activation_before_conv: pre-activation units, and a batch norm before the pooling.
+        widen_factor: makes the segments, but not the stem, that many times as wide; a first stitch that widens nothing
+            is then left out.
 
     Raises:
         ValueError: if an argument is out of range or the scheme unknown.
@@ -49,6 +52,7 @@ class ContinuousNet(nn.Module):
         activation_before_conv: bool = False,
         rtol: float | None = None,
         atol: float | None = None,
+        widen_factor: int | None = None,
     ) -> None:
         super().__init__()
         arguments.integer("in_channels", in_channels, minimum=1)
@@ -56,6 +60,8 @@ class ContinuousNet(nn.Module):
         arguments.integer("alpha", alpha, minimum=1)
         self.initial_time_d = arguments.integer("initial_time_d", initial_time_d, minimum=1)
         arguments.integer("n_time_steps_per", n_time_steps_per, minimum=1)
+        if widen_factor is not None:
+            arguments.integer("widen_factor", widen_factor, minimum=1)
         time_epsilon = float(initial_time_d) if time_epsilon is None else time_epsilon
         arguments.number("time_epsilon", time_epsilon, minimum=0, exclusive=True)
         for name, flag in (
@@ -80,14 +86,16 @@ class ContinuousNet(nn.Module):
         self.stitches = nn.ModuleList()
         self.blocks = nn.ModuleList()
         incoming = alpha
-        for segment, channels in enumerate((alpha, 2 * alpha, 4 * alpha)):
+        width = alpha * (widen_factor or 1)
+        for segment, channels in enumerate((width, 2 * width, 4 * width)):
             stride = 1 if segment == 0 else 2
-            shortcut = conv1x1(incoming, channels, stride)
-            if stitch:
-                residual = unit(incoming, channels, stride)
-                self.stitches.append(Stitch(residual, shortcut, epsilon=time_epsilon / n_time_steps))
+            if incoming == channels and (widen_factor is not None or not stitch):
+                self.stitches.append(nn.Identity())
+            elif stitch:
+                residual, shortcut = unit(incoming, channels, stride), conv1x1(incoming, channels, stride)
+                self.stitches.append(SkipConnection(residual, shortcut, epsilon=time_epsilon / n_time_steps))
             else:
-                self.stitches.append(nn.Identity() if segment == 0 else shortcut)
+                self.stitches.append(conv1x1(incoming, channels, stride))
             rate = partial(unit, channels, channels)
             self.blocks.append(ODEBlock(rate, initial_time_d, n_time_steps, scheme, time_epsilon, rtol, atol))
             incoming = channels
@@ -154,3 +162,28 @@ class ContinuousNet(nn.Module):
         for stitch, block in zip(self.stitches, self.blocks, strict=True):
             x = block(stitch(x))
         return self.head(x)
+
+
+class WideContinuousNet(ContinuousNet):
+    """The continuous relative of a WideResNet: pre-activation units, and segments `widen_factor` times as wide.
+
+    Arguments, otherwise, as for `ContinuousNet`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        num_classes: int = 10,
+        alpha: int = 16,
+        widen_factor: int = 4,
+        activation_before_conv: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            num_classes,
+            alpha,
+            widen_factor=widen_factor,
+            activation_before_conv=activation_before_conv,
+            **options,
+        )

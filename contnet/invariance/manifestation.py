@@ -1,0 +1,78 @@
+"""Which graph computes a network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from contnet.networks.continuous import ContinuousNet
+from contnet.schemes import ADAPTIVE_SCHEMES, AdaptiveScheme, Scheme, find_scheme
+
+
+@dataclass(frozen=True)
+class Manifestation:
+    """A scheme and its number of steps; adaptive schemes choose their own, networks without depth-time have neither."""
+
+    scheme: Scheme | AdaptiveScheme | None
+    n_time_steps: int | None = None
+
+    @classmethod
+    def of(cls, network: nn.Module) -> "Manifestation":
+        """The one that a network is in."""
+        if not isinstance(network, ContinuousNet):
+            return cls(None)
+        adaptive = isinstance(network.scheme, AdaptiveScheme)
+        return cls(network.scheme, None if adaptive else network.n_time_steps)
+
+    def give(self, network: Any) -> None:
+        """Put a network in this manifestation."""
+        if self.scheme is not None:
+            network.set_manifestation(self.scheme, self.n_time_steps)
+
+    @property
+    def name(self) -> str | None:
+        """The scheme's."""
+        return None if self.scheme is None else self.scheme.name
+
+    @property
+    def rtol(self) -> float | None:
+        """An adaptive scheme's relative tolerance."""
+        return self.scheme.rtol if isinstance(self.scheme, AdaptiveScheme) else None
+
+    @property
+    def effort(self) -> str | None:
+        """What sets the accuracy of the integration: `4 steps`, or `rtol 0.001`."""
+        if self.scheme is None:
+            return None
+        steps = "1 step" if self.n_time_steps == 1 else f"{self.n_time_steps} steps"
+        return steps if self.rtol is None else f"rtol {self.rtol:g}"
+
+    def __str__(self) -> str:
+        return "as it is" if self.scheme is None else f"{self.name}, {self.effort}"
+
+
+def manifestations(
+    trained: Manifestation,
+    schemes: Sequence[str] | None,
+    n_time_steps: Sequence[int] | None,
+    rtol: Sequence[float] | None,
+) -> list[Manifestation]:
+    """Every fixed-step scheme with every number of steps, and every adaptive one with every tolerance (atol = rtol).
+
+    What is None is as trained. The training manifestation is always among them, for the others are measured by it.
+    """
+    if trained.scheme is None:
+        return [trained]
+    found = []
+    for name in [trained.scheme.name] if schemes is None else schemes:
+        same = name == trained.scheme.name
+        if name not in ADAPTIVE_SCHEMES:
+            default = trained.n_time_steps or 1
+            scheme = trained.scheme if same else find_scheme(name)
+            found += [Manifestation(scheme, n) for n in n_time_steps or [default]]
+        elif rtol is None:
+            found.append(Manifestation(trained.scheme if same else find_scheme(name)))
+        else:
+            found += [Manifestation(find_scheme(name, rtol=tolerance, atol=tolerance)) for tolerance in rtol]
+    return list(dict.fromkeys(found if trained in found else [trained, *found]))
