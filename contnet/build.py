@@ -4,6 +4,7 @@ Whatever a configuration gets wrong is a `ConfigError` here: constructors check 
 go to other people's constructors are checked against `RULES`.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,14 +18,20 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
+from torch.optim import Optimizer
 
 from contnet import arguments, refinement
-from contnet.classifier import Classifier, Normalise
+from contnet.classifier import Classifier, Normalise, parameter_groups
 from contnet.command_line import ConfigError, explain
 from contnet.data import ImageData
 from contnet.networks.continuous import ContinuousNet
 from contnet.refinement import DepthRefinement
 from contnet.schemes import ADAPTIVE_SCHEMES, SCHEMES
+
+log = logging.getLogger(__name__)
+
+# Measured: a ContinuousNet with batch norm and one node diverges at 4, at the seed's learning rate.
+DIVERGING_STEP = 4
 
 Rule = Callable[[str, Any], Any]
 at_least_0 = partial(arguments.number, minimum=0)
@@ -55,6 +62,9 @@ RULES: dict[str, Rule] = {
     "optimizer.momentum": partial(arguments.number, minimum=0, below=1),
     "optimizer.weight_decay": at_least_0,
     "optimizer.betas": _two_shares,
+    "optimizer.nesterov": arguments.boolean,
+    "optimizer.decay_norm_and_bias": arguments.boolean,
+    "label_smoothing": partial(arguments.number, minimum=0, below=1),
     "trainer.accumulate_grad_batches": partial(arguments.integer, minimum=1),
     "trainer.gradient_clip_val": at_least_0,
     "trainer.max_epochs": partial(arguments.integer, minimum=1),
@@ -92,21 +102,40 @@ def data(config: DictConfig, *, train: bool) -> ImageData:
 def network(config: DictConfig, data: ImageData) -> nn.Module:
     """The network, for the channels and classes of the data."""
     with naming("model"):
-        return _instantiate(config.model, in_channels=data.in_channels, num_classes=data.num_classes)
+        built: nn.Module = _instantiate(config.model, in_channels=data.in_channels, num_classes=data.num_classes)
+    if isinstance(built, ContinuousNet) and not config.model.use_skipinit:
+        _warn_of_long_steps(built)
+    return built
+
+
+def _warn_of_long_steps(network: ContinuousNet) -> None:
+    block = network.ode_blocks[0]
+    step = block.epsilon / network.n_time_steps
+    if step >= DIVERGING_STEP:
+        log.warning(
+            f"model.time_epsilon={block.epsilon:g} over {network.n_time_steps} steps adds {step:g} times the residual "
+            "at each, which diverges in training unless model.use_skipinit=true or more steps make it smaller"
+        )
 
 
 def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Classifier:
     """The network with its loss, optimizer and learning-rate schedule."""
+    decay_all = config.optimizer.decay_norm_and_bias
+    options = OmegaConf.masked_copy(config.optimizer, [key for key in config.optimizer if key != "decay_norm_and_bias"])
     with naming("optimizer"):
-        make_optimizer = _instantiate(config.optimizer)
-        make_optimizer(network.parameters())
+        make = _instantiate(options)
+
+        def make_optimizer(network: nn.Module) -> Optimizer:
+            return make(parameter_groups(network, decay_norm_and_bias=decay_all))
+
+        make_optimizer(network)
     with naming("lr_schedule"):
         make_schedule = _instantiate(
             config.lr_schedule,
             epochs=config.epochs,
             steps_per_epoch=-(-len(data.train_loader(config.seed)) // config.trainer.accumulate_grad_batches),
         )
-        make_schedule(make_optimizer(network.parameters()))
+        make_schedule(make_optimizer(network))
     metadata = {"config": OmegaConf.to_container(config, resolve=True, enum_to_str=True), "classes": list(data.classes)}
     return Classifier(
         network,
@@ -115,6 +144,7 @@ def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Class
         make_optimizer,
         make_schedule,
         metadata,
+        label_smoothing=config.label_smoothing,
         compile_for=data.batch_size if config.compile else None,
     )
 

@@ -1,6 +1,6 @@
 """The LightningModule: a network, its loss, its metrics and its optimizer."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -38,9 +38,11 @@ class Classifier(LightningModule):
         network: normalised images (N, C, H, W) -> logits (N, num_classes).
         normalise: from the data set's uint8 images to what the network sees.
         num_classes: number of classes.
-        make_optimizer: parameters -> optimizer.
+        make_optimizer: network -> optimizer of its parameters.
         make_schedule: optimizer -> learning-rate schedule, as Lightning takes it.
         metadata: plain containers to keep in checkpoints under the key `contnet`.
+        label_smoothing: share of each label that the training loss spreads over all classes (Szegedy et al. 2016); what
+            is logged is the loss without.
         compile_for: training batches of this many images pass a compiled network; None compiles nothing.
     """
 
@@ -49,9 +51,10 @@ class Classifier(LightningModule):
         network: nn.Module,
         normalise: Normalise,
         num_classes: int,
-        make_optimizer: Callable[[Iterator[nn.Parameter]], Optimizer],
+        make_optimizer: Callable[[nn.Module], Optimizer],
         make_schedule: Callable[[Optimizer], dict[str, Any]],
         metadata: dict[str, Any],
+        label_smoothing: float = 0.0,
         compile_for: int | None = None,
     ) -> None:
         super().__init__()
@@ -61,6 +64,7 @@ class Classifier(LightningModule):
         self.make_optimizer = make_optimizer
         self.make_schedule = make_schedule
         self.metadata = metadata
+        self.label_smoothing = label_smoothing
         self.compile_for = compile_for
 
     def forward(self, images: Tensor) -> Tensor:
@@ -72,7 +76,8 @@ class Classifier(LightningModule):
         return self.network.forward(normalised)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self._step("train", batch)
+        logits = self._step("train", batch)
+        return nn.functional.cross_entropy(logits, batch[1], label_smoothing=self.label_smoothing)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._step("val", batch)
@@ -83,7 +88,8 @@ class Classifier(LightningModule):
     def _step(self, split: str, batch: Batch) -> Tensor:
         images, labels = batch
         score: Any = self.scores[f"{split}_score"]
-        loss = score.update(self(images), labels)
+        logits = self(images)
+        score.update(logits, labels)
         # Metric objects, not numbers: Lightning then computes them once, at the end of the epoch, over all processes.
         self.log_dict(
             {f"{split}_loss": score.loss, f"{split}_accuracy": score.accuracy},
@@ -92,10 +98,10 @@ class Classifier(LightningModule):
             prog_bar=True,
             batch_size=len(labels),
         )
-        return loss
+        return logits
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer(self.network.parameters())
+        optimizer = self.make_optimizer(self.network)
         return {"optimizer": optimizer, "lr_scheduler": self.make_schedule(optimizer)}
 
     def on_fit_start(self) -> None:
@@ -113,6 +119,16 @@ class Classifier(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         make_room(self.network, checkpoint)
+
+
+def parameter_groups(network: nn.Module, *, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
+    """For an optimizer: all parameters alike, or those of fewer than two dimensions (biases, norms, SkipInit's factors)
+    in a group without weight decay."""
+    if decay_norm_and_bias:
+        return [{"params": list(network.parameters())}]
+    decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    return [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
 
 
 def make_room(network: nn.Module, checkpoint: dict[str, Any]) -> None:

@@ -12,9 +12,8 @@ class Score(nn.Module):
         self.loss = MeanMetric()
         self.accuracy = Accuracy(task="multiclass", num_classes=num_classes)
 
-    def update(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Count a batch in; returns its mean cross-entropy."""
-        loss = nn.functional.cross_entropy(logits, labels)
-        self.loss.update(loss.detach(), weight=len(labels))
-        self.accuracy.update(logits.detach(), labels)
-        return loss
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Count a batch in."""
+        logits = logits.detach()
+        self.loss.update(nn.functional.cross_entropy(logits, labels), weight=len(labels))
+        self.accuracy.update(logits, labels)

@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision import datasets
 from torchvision.transforms import functional
 
-from contnet.data import ImageData, batches, cifar10, digits, image_folder
+from contnet.data import ImageData, batches, cifar10, digits, image_folder, tiny_imagenet
 from contnet.data.batches import Augmentation, batch_loader, keyed_generator
 from contnet.data.image_data import stratified_share
 from contnet.data.images import ArrayImages
@@ -226,3 +226,62 @@ def test_options_out_of_range_are_refused(option: dict, message: str) -> None:
     images = ArrayImages(torch.zeros(100, 2, 2, 3, dtype=torch.uint8), torch.arange(100) % 10)
     with pytest.raises(ValueError, match=message):
         ImageData(images, images, "0123456789", **{**OPTIONS, "val_size": 0.1, "num_workers": 0, **option})
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """Three classes of what tiny-imagenet-200 looks like when it is unpacked."""
+    (tmp_path / "wnids.txt").write_text("n03\nn01\nn02\n")
+    (tmp_path / "val" / "images").mkdir(parents=True)
+    lines = []
+    for label, name in enumerate(("n01", "n02", "n03")):
+        (tmp_path / "train" / name / "images").mkdir(parents=True)
+        for i in range(4):
+            file = tmp_path / "train" / name / "images" / f"{name}_{i}.JPEG"
+            Image.new("L" if i == 0 else "RGB", (64, 64), 50 * label if i == 0 else (50 * label,) * 3).save(file)
+        file = f"val_{2 - label}.JPEG"
+        Image.new("RGB", (64, 64), (50 * label,) * 3).save(tmp_path / "val" / "images" / file)
+        lines.append(f"{file}\t{name}\t0\t0\t63\t63")
+    (tmp_path / "val" / "val_annotations.txt").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+TINY = {**OPTIONS, "memory_gb": 1, "num_workers": 0, "val_size": 0.25}
+
+
+@pytest.mark.parametrize("memory_gb", [0, 1])
+def test_tiny_imagenet_is_read_as_it_is_unpacked(tiny: Path, memory_gb: float) -> None:
+    data = tiny_imagenet(str(tiny), **{**TINY, "memory_gb": memory_gb})
+    data.load_train()
+    data.load_test()
+    assert data.classes == ("n01", "n02", "n03")
+    assert data.test.labels.tolist() == [0, 1, 2]
+    everything = torch.arange(3)
+    assert data.test.take(everything)[:, 0, 0, 0].tolist() == pytest.approx([0, 50, 100], abs=2)
+    assert data.test.take(everything).shape == (3, 64, 64, 3)
+    assert data.train.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert data.val is not None
+    assert data.val.labels.tolist() == [0, 1, 2]
+
+
+def test_a_tiny_imagenet_with_a_part_missing_is_refused(tiny: Path) -> None:
+    annotations = tiny / "val" / "val_annotations.txt"
+    annotations.write_text(annotations.read_text().replace("n03", "n99"))
+    with pytest.raises(ValueError, match=r"root: '.*val_annotations.txt' has the class 'n99', which wnids.txt lacks"):
+        tiny_imagenet(str(tiny), **TINY)
+    annotations.unlink()
+    with pytest.raises(ValueError, match=r"root must be the unpacked folder tiny-imagenet-200; .* has no val_annota"):
+        tiny_imagenet(str(tiny), **TINY)
+
+
+def test_other_pixels_or_labels_have_another_fingerprint(folder: Path) -> None:
+    pixels, labels = torch.zeros(3, 2, 2, 1, dtype=torch.uint8), torch.arange(3)
+    base = ArrayImages(pixels, labels).fingerprint()
+    assert ArrayImages(pixels.clone(), labels).fingerprint() == base
+    assert ArrayImages(pixels + 1, labels).fingerprint() != base
+    assert ArrayImages(pixels, labels.flip(0)).fingerprint() != base
+    files = image_folder(str(folder), **{**FOLDER, "memory_gb": 0}).test
+    before = files.fingerprint()
+    assert files.fingerprint() == before
+    Image.new("RGB", (9, 9)).save(folder / "test" / "cat" / "0.png")
+    assert files.fingerprint() != before

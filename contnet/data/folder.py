@@ -30,9 +30,6 @@ def image_folder(
     Raises:
         ValueError: if a folder is missing or empty, the classes disagree, or a file is no image.
     """
-    arguments.integer("image_size", image_size, minimum=1)
-    arguments.number("memory_gb", memory_gb, minimum=0)
-    arguments.integer("num_workers", num_workers, minimum=0)
     folder = Path(root)
     for split in ("train", "test"):
         if not (folder / split).is_dir():
@@ -43,18 +40,62 @@ def image_folder(
     names = ["train", "test", *(["val"] if has_val else [])]
     classes = _classes(folder / "train")
     listed = {name: _list_images(folder / name, classes) for name in names}
+    val_size = DEFAULT_VAL_SIZE if val_size is None else val_size
+    return _image_data(listed, classes, image_size, memory_gb, num_workers, val_size=val_size, **options)
+
+
+def tiny_imagenet(root: str, memory_gb: float, num_workers: int, **options: Any) -> ImageData:
+    """Tiny-ImageNet: 100,000 + 10,000 colour images of 64 x 64 pixels in 200 classes, from its unpacked folder.
+
+    The images that it calls validation are the test images here, since its own test images have no labels.
+
+    Args:
+        root: the folder, with `wnids.txt`, `train/<class>/images/` and `val/` with `val_annotations.txt`.
+        memory_gb, num_workers: as for `image_folder`.
+        options: those of `ImageData`.
+
+    Raises:
+        ValueError: if a part is missing, or a file is no image.
+    """
+    folder = Path(root)
+    annotations = folder / "val" / "val_annotations.txt"
+    for part in (folder / "wnids.txt", folder / "train", annotations):
+        if not part.exists():
+            raise ValueError(f"root must be the unpacked folder tiny-imagenet-200; {root!r} has no {part.name}")
+    classes = sorted((folder / "wnids.txt").read_text().split())
+    train = [sorted((folder / "train" / name / "images").glob("*.JPEG")) for name in classes]
+    for name, files in zip(classes, train, strict=True):
+        if not files:
+            raise ValueError(f"root: {str(folder / 'train' / name / 'images')!r} holds no image")
+    # A line an image: file, class, and a box that is of no use here.
+    lines = [line.split("\t") for line in annotations.read_text().splitlines() if line]
+    unknown = sorted({line[1] for line in lines} - set(classes))
+    if unknown:
+        raise ValueError(f"root: {str(annotations)!r} has the class {unknown[0]!r}, which wnids.txt lacks")
+    listed = {
+        "train": ([file for files in train for file in files], [i for i, files in enumerate(train) for _ in files]),
+        "test": ([folder / "val" / "images" / line[0] for line in lines], [classes.index(line[1]) for line in lines]),
+    }
+    splits = {name: (files, torch.tensor(labels)) for name, (files, labels) in listed.items()}
+    return _image_data(splits, classes, 64, memory_gb, num_workers, **options)
+
+
+def _image_data(
+    listed: dict[str, tuple[list[Path], Tensor]],
+    classes: list[str],
+    image_size: int,
+    memory_gb: float,
+    num_workers: int,
+    **options: Any,
+) -> ImageData:
+    arguments.integer("image_size", image_size, minimum=1)
+    arguments.number("memory_gb", memory_gb, minimum=0)
+    arguments.integer("num_workers", num_workers, minimum=0)
     n_bytes = sum(len(files) for files, _ in listed.values()) * image_size**2 * FileImages.channels
     in_memory = n_bytes <= memory_gb * 1e9
     splits = {name: FileImages(files, labels, image_size, in_memory) for name, (files, labels) in listed.items()}
-    return ImageData(
-        splits["train"],
-        splits["test"],
-        classes,
-        val=splits.get("val"),
-        val_size=DEFAULT_VAL_SIZE if val_size is None else val_size,
-        num_workers=0 if in_memory else num_workers,
-        **options,
-    )
+    workers = 0 if in_memory else num_workers
+    return ImageData(splits["train"], splits["test"], classes, val=splits.get("val"), num_workers=workers, **options)
 
 
 def _classes(folder: Path) -> list[str]:

@@ -1,0 +1,75 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from contnet import ContinuousNet
+from contnet.classifier import Classifier, Normalise, parameter_groups
+from tests.conftest import Run
+
+
+def test_norms_biases_and_factors_can_be_spared_weight_decay() -> None:
+    network = ContinuousNet(alpha=4, use_skipinit=True)
+    (everything,) = parameter_groups(network, decay_norm_and_bias=True)
+    assert everything["params"] == list(network.parameters())
+    decayed, others = parameter_groups(network, decay_norm_and_bias=False)
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    assert all(names[id(p)].endswith("weight") and "bn" not in names[id(p)] for p in decayed["params"])
+    assert len(decayed["params"]) + len(others["params"]) == len(names)
+    optimizer = torch.optim.SGD([decayed, others], lr=0.1, weight_decay=0.5)
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for parameter in decayed["params"]:
+        assert torch.allclose(parameter, before[names[id(parameter)]] * 0.95)
+    for parameter in others["params"]:
+        assert torch.equal(parameter, before[names[id(parameter)]])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_training_loss_is_smoothed_and_the_logged_one_is_not(smoothing: float) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    normalise = Normalise((0.5,), (0.2,))
+    classifier = Classifier(network, normalise, 3, None, None, {}, label_smoothing=smoothing)  # type: ignore[arg-type]
+    images, labels = torch.randint(0, 256, (5, 1, 2, 2), dtype=torch.uint8), torch.tensor([0, 1, 2, 0, 1])
+    classifier.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign]
+    loss = classifier.training_step((images, labels), 0)
+    log_probabilities = network(normalise(images)).log_softmax(1)
+    targets = torch.eye(3)[labels] * (1 - smoothing) + smoothing / 3
+    assert torch.allclose(loss, -(targets * log_probabilities).sum(1).mean())
+    logged = classifier.scores["train_score"].loss.compute()
+    assert torch.allclose(logged, nn.functional.cross_entropy(network(normalise(images)), labels))
+
+
+def test_the_averaged_weights_are_what_is_tested_kept_and_evaluated(run: Run) -> None:
+    options = ("epochs=2", "model.alpha=2", "optimizer.lr=0.5", "callbacks=ema", "callbacks.ema.decay=0.9")
+    assert run("train", *options, "hydra.run.dir=run")[0] == 0
+    checkpoint = torch.load("run/checkpoints/last.ckpt", weights_only=True)
+    name = "network.head.linear.weight"
+    assert not torch.allclose(checkpoint["state_dict"][name], checkpoint["current_model_state"][name], rtol=1e-3)
+    assert run("evaluate", "ckpt_path=run/checkpoints/last.ckpt", "hydra.run.dir=evaluation")[0] == 0
+    (evaluated,) = json.loads(Path("evaluation/invariance.json").read_text())
+    trained = json.loads(Path("run/result.json").read_text())
+    assert evaluated["rows"][0]["accuracy"] == trained["test_accuracy"]
+
+
+def test_a_resumed_run_goes_on_with_its_average_to_the_last_bit(run: Run) -> None:
+    options = ("model.alpha=2", "callbacks=ema", "callbacks.ema.decay=0.9", "lr_schedule.milestones=[3]")
+    assert run("train", *options, "epochs=3", "hydra.run.dir=through")[0] == 0
+    assert run("train", *options, "epochs=2", "hydra.run.dir=stopped")[0] == 0
+    resume = "ckpt_path=stopped/checkpoints/last.ckpt"
+    code, _, err = run("train", *options, "epochs=3", resume, "hydra.run.dir=resumed")
+    assert (code, err) == (0, "")
+    through, resumed = (torch.load(f"{n}/checkpoints/last.ckpt", weights_only=True) for n in ("through", "resumed"))
+    for key in ("state_dict", "current_model_state"):
+        for name, value in through[key].items():
+            assert torch.equal(value, resumed[key][name]), name
+
+
+def test_refinement_and_an_average_that_cannot_follow_are_refused(run: Run) -> None:
+    code, _, err = run("train", "callbacks=ema", "epochs=3", "refine.epochs=[1]")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "with refine.epochs callbacks must leave out EMAWeightAveraging" in err

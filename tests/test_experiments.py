@@ -1,0 +1,175 @@
+"""The seed's tables: every row has its file, and every command of the README's composes."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.reproduce import ROWS, markdown, seeds_figures, table_row
+from contnet import ContinuousNet, ResNet, build
+from tests.test_configuration import composed
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def pre_activation_with_skipinit(alpha: int, n_basis: int, num_classes: int) -> int:
+    """Parameters of a ContinuousNetActFirst with SkipInit, counted by hand."""
+
+    def unit(incoming: int, channels: int) -> int:
+        convolutions = 9 * incoming * channels + channels + 9 * channels**2 + channels
+        return convolutions + 2 * incoming + 2 * channels + 1
+
+    stem = 27 * alpha + 2 * alpha
+    widths = (alpha, 2 * alpha, 4 * alpha)
+    stitches = sum(unit(i, o) + i * o for i, o in zip((alpha, *widths), widths, strict=False))
+    nodes = sum(unit(width, width) for width in widths)
+    return stem + stitches + n_basis * nodes + 2 * 4 * alpha + 4 * alpha * num_classes + num_classes
+
+
+PARAMETERS = {
+    "cifar10/continuous_net_8_euler": 857_850,
+    "cifar10/continuous_net_8_rk4": 857_850,
+    "cifar10/continuous_net_8_rk4_refined": 175_770,
+    "cifar10/continuous_net_euler": 273_210,
+    "cifar10/continuous_net_midpoint_refined": 175_770,
+    "cifar10/continuous_net_rk4": 273_210,
+    "cifar10/continuous_net_rk4_refined": 175_770,
+    "cifar10/modern": 273_210,
+    "cifar10/resnet20": 272_474,
+    "cifar10/resnet56": 855_770,
+    "cifar100/wide_continuous_net_8_euler": 13_630_676,
+    "cifar100/wide_resnet58": 13_631_108,
+    "paper/cifar10_euler": pre_activation_with_skipinit(alpha=16, n_basis=32, num_classes=10),
+    "paper/cifar10_rk4_refined": pre_activation_with_skipinit(alpha=16, n_basis=1, num_classes=10),
+    "paper/cifar100_euler": pre_activation_with_skipinit(alpha=64, n_basis=8, num_classes=100),
+    "paper/cifar100_rk4_refined": pre_activation_with_skipinit(alpha=64, n_basis=1, num_classes=100),
+}
+
+SEED = {
+    "cifar10/resnet20": (91.31, 48),
+    "cifar10/continuous_net_euler": (91.41, 20),
+    "cifar10/continuous_net_rk4": (91.01, 50),
+    "cifar10/continuous_net_rk4_refined": (91.09, 47),
+    "cifar10/continuous_net_midpoint_refined": (90.67, 29),
+    "cifar10/resnet56": (93.11, 105),
+    "cifar10/continuous_net_8_euler": (93.11, 83),
+    "cifar10/continuous_net_8_rk4": (93.29, 279),
+    "cifar10/continuous_net_8_rk4_refined": (93.06, 199),
+    "cifar100/wide_resnet58": (79.16, 193),
+    "cifar100/wide_continuous_net_8_euler": (78.45, 159),
+}
+
+
+class Shape:
+    """What a network is told of its data."""
+
+    def __init__(self, num_classes: int) -> None:
+        self.in_channels = 3
+        self.num_classes = num_classes
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_builds_its_network_and_trains_a_step(row: str) -> None:
+    config = composed(f"experiment={row}")
+    build.check(config)
+    num_classes = 100 if "cifar100" in row else 10
+    network = build.network(config, Shape(num_classes))
+    assert sum(parameter.numel() for parameter in network.parameters()) == PARAMETERS[row]
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    logits = network(torch.randn(2, 3, 32, 32))
+    assert logits.shape == (2, num_classes)
+    nn.functional.cross_entropy(logits, torch.tensor([0, 1])).backward()
+    optimizer.step()
+    changed = sum(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+    # SkipInit starts at zero, and lets no gradient through to what it multiplies.
+    assert changed > 0 if config.model.get("use_skipinit") else changed == len(before)
+    network.eval()
+    with torch.no_grad():
+        assert network(torch.randn(1, 3, 32, 32)).shape == (1, num_classes)
+
+
+def test_every_row_of_the_seeds_tables_has_its_file_with_the_seeds_figures() -> None:
+    assert {row: seeds_figures(row) for row in ROWS if seeds_figures(row)} == SEED
+    assert set(ROWS) == PARAMETERS.keys()
+    for row in ROWS:
+        opening = (Path("conf/experiment") / f"{row}.yaml").read_text().splitlines()[1]
+        assert opening == f"# python train.py experiment={row}"
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_runs_on_a_folder_of_images_by_overrides_alone(row: str) -> None:
+    config = composed(f"experiment={row}", "dataset=image_folder", "dataset.root=pictures")
+    assert config.dataset._target_ == "contnet.data.image_folder"
+    assert (config.dataset.root, config.dataset.val_size) == ("pictures", 0)
+
+
+def test_the_recipes_are_the_seeds_and_the_papers() -> None:
+    refined = composed("experiment=cifar10/continuous_net_8_rk4_refined")
+    assert (refined.epochs, refined.refine.epochs, refined.optimizer.weight_decay) == (120, [30, 50, 70], 1e-4)
+    assert composed("experiment=cifar10/continuous_net_euler").optimizer.weight_decay == 5e-4
+    paper = composed("experiment=paper/cifar10_rk4_refined")
+    assert (paper.epochs, paper.refine.epochs, paper.refine.variance) == (150, [40, 50, 60, 70, 80], 0.1)
+    assert (paper.model.time_epsilon, paper.lr_schedule.milestones, paper.optimizer.weight_decay) == (
+        8,
+        [80, 120, 140],
+        5e-4,
+    )
+
+
+def test_resnet_20_and_two_units_of_euler_differ_in_736_parameters_that_can_be_counted() -> None:
+    continuous = sum(p.numel() for p in ContinuousNet(initial_time_d=2).parameters())
+    resnet = sum(p.numel() for p in ResNet(depth=20).parameters())
+    assert continuous - resnet == 736
+    channels = (16, 32, 64)
+    # Both have three units a segment, one of them in the stitch. ContinuousNet's convolutions have biases,
+    biases = sum(2 * 3 * c for c in channels)
+    # its first stitch has a 1x1 convolution where ResNet has the identity,
+    first_shortcut = 16 * 16
+    # and its other shortcuts lack the batch norm of ResNet's.
+    shortcut_norms = 2 * 32 + 2 * 64
+    assert biases + first_shortcut - shortcut_norms == 736
+
+
+def test_every_command_of_the_readmes_composes() -> None:
+    commands = re.findall(r"^    python train\.py (.+?)(?:\s{2,}#.*)?$", README, re.MULTILINE)
+    assert len(commands) > 10
+    for command in commands:
+        words = [word for word in command.split() if word != "-m" and not word.startswith("-")]
+        swept = [re.sub(r"=([^\[,]+),.*", r"=\1", word) for word in words]
+        build.check(composed(*swept))
+
+
+FLAGS = re.findall(r"^\| `(--[^`]+)` \| `([^`]+)` \|$", README, re.MULTILINE)
+
+
+def test_every_flag_of_the_originals_is_translated() -> None:
+    names = "--dataset --batch-size --test-batch-size --epochs --lr --lr-decay --lr-decay-epoch --weight-decay"
+    names += " --batch-norm --device --seed --model --scheme --n_time_steps_per --initial_time_d --time_epsilon"
+    names += " --use_skipinit --alpha --widen_factor --refine"
+    assert [flag.split()[0] for flag, _ in FLAGS] == names.split()
+
+
+@pytest.mark.parametrize(("flag", "overrides"), FLAGS, ids=[flag for flag, _ in FLAGS])
+def test_a_translated_flag_composes(flag: str, overrides: str) -> None:
+    build.check(composed(*overrides.split()))
+
+
+def test_a_step_of_many_residuals_at_once_is_worth_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    build.network(composed("model.time_epsilon=8", "model.initial_time_d=4"), Shape(10))
+    build.network(composed("model.time_epsilon=8", "model.use_skipinit=true"), Shape(10))
+    assert caplog.text == ""
+    build.network(composed("model.time_epsilon=8"), Shape(10))
+    assert "model.time_epsilon=8 over 1 steps adds 8 times the residual at each, which diverges" in caplog.text
+
+
+def test_the_comparison_has_the_seeds_figures_beside_mean_and_deviation() -> None:
+    results = [{"parameters": 272_474, "test_accuracy": a, "train_seconds": 600.0} for a in (0.90, 0.91)]
+    row = table_row("cifar10/resnet20", ["epochs=30"], results)
+    assert (row["seed_accuracy"], row["seed_minutes"], row["epochs"], row["seeds"]) == (91.31, 48, 30, 2)
+    assert row["accuracy_mean"] == pytest.approx(90.5)
+    assert row["accuracy_std"] == pytest.approx(0.5**0.5)
+    line = "| `cifar10/resnet20` | - | - | 30 | 272,474 | 91.31 % | 90.50 ± 0.71 % (2) | 48 min | 10.0 min |"
+    assert line in markdown([row, table_row("cifar10/resnet56", ["epochs=30"], [])], "a machine").splitlines()
