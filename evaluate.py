@@ -14,15 +14,17 @@ NOT_INVARIANT = 3
 def main(config: DictConfig) -> None:
     from contnet import monitoring, report, restore
     from contnet.invariance.store import Store
-    from contnet.invariance.study import study
+    from contnet.invariance.study import Plan, study
 
     monitoring.quieten()
     plan, budget, strict = restore.plan(config), restore.budget(config), restore.strict(config)
-    subjects = restore.subjects(config)
+    subjects, references = restore.subjects(config)
+    as_trained = Plan(convergence=False)
     store = Store(Path(config.sweep.store))
-    with monitoring.steps(sum(subject.n_passes(plan) for subject in subjects), "sweeping") as advance:
+    with monitoring.steps(sum(subject.n_passes(plan) for subject in subjects) + len(references), "sweeping") as advance:
         studies = [study(subject, plan, store, advance) for subject in subjects]
-    report.invariance(config, studies, budget)
+        beside = [study(reference, as_trained, store, advance) for reference in references]
+    report.invariance(config, studies, beside, budget)
     if strict and any(study.verdict.invariant is False for study in studies):
         sys.exit(NOT_INVARIANT)
 

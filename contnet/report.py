@@ -77,15 +77,19 @@ def training(
     Console().print(table)
 
 
-def invariance(config: DictConfig, studies: Sequence[Study], budget: Budget | None) -> None:
+def invariance(
+    config: DictConfig, studies: Sequence[Study], references: Sequence[Study], budget: Budget | None
+) -> None:
     """Write tables, pictures and the page of a study, and show what it found."""
     folder = Path(config.run_dir)
-    rows = [result.row() for study in studies for result in study.results]
+    rows = [result.row() for study in [*studies, *references] for result in study.results]
     write_csv(folder / "invariance.csv", rows)
-    (folder / "invariance.json").write_text(json.dumps([_as_json(study) for study in studies], indent=1) + "\n")
+    (folder / "invariance.json").write_text(
+        json.dumps([_as_json(study) for study in [*studies, *references]], indent=1) + "\n"
+    )
     images = {}
     with SummaryWriter(str(folder / "tensorboard")) as tensorboard:
-        for name, figure in pictures(studies):
+        for name, figure in pictures(studies, references):
             content = BytesIO()
             figure.savefig(content, format="png")
             (folder / f"{name}.png").write_bytes(content.getvalue())
@@ -99,8 +103,8 @@ def invariance(config: DictConfig, studies: Sequence[Study], budget: Budget | No
         console.print(_invariance_table(study))
         for line in _findings(study, budget, config.dataset.root):
             console.print(line, markup=False, soft_wrap=True, highlight=False)
-    if len(studies) > 1:
-        console.print(_comparison(studies))
+    if len(studies) + len(references) > 1:
+        console.print(_comparison([*studies, *references]))
     console.print(f"written to {_relative(folder)}: report.html, the pictures in it, and their data", markup=False)
 
 

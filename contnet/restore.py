@@ -31,6 +31,11 @@ from contnet.invariance.study import Plan, Subject
 from contnet.schemes import ADAPTIVE_SCHEMES, SCHEMES
 
 METADATA = {"config", "classes", "n_basis"}
+COMPUTING = (
+    *("schemes.py", "basis.py", "integrate.py", "units.py", "ode_block.py", "networks/*.py", "data/*.py"),
+    *("classifier.py", "invariance/outcome.py", "invariance/recalibration.py"),
+)
+"""The modules that logits and latencies come from."""
 
 
 def load_checkpoint(path: str) -> dict[str, Any]:
@@ -141,11 +146,11 @@ def evaluator(config: DictConfig, accelerator: str) -> Trainer:
         )
 
 
-def checkpoint_paths(ckpt_path: Any) -> list[str]:
-    """The checkpoints that `ckpt_path` names: a file, a pattern, a folder (every last.ckpt below it), or a list of
-    these."""
+def checkpoint_paths(key: str, value: Any) -> list[str]:
+    """The checkpoints that the value of a key names: a file, a pattern, a folder (every last.ckpt below it), or a list
+    of these."""
     found: list[str] = []
-    for name in ckpt_path if isinstance(ckpt_path, ListConfig) else [ckpt_path]:
+    for name in value if isinstance(value, ListConfig) else [value]:
         matches = [str(name)]
         if Path(str(name)).is_dir():
             matches = [str(path) for path in Path(str(name)).rglob("last.ckpt")]
@@ -153,10 +158,10 @@ def checkpoint_paths(ckpt_path: Any) -> list[str]:
             path = Path(str(name))
             matches = [str(path) for path in Path(path.anchor).glob(str(path.relative_to(path.anchor)))]
         if not matches:
-            raise ConfigError(f"ckpt_path must name at least one checkpoint; there is none at {str(name)!r}")
+            raise ConfigError(f"{key} must name at least one checkpoint; there is none at {str(name)!r}")
         found += sorted(matches, key=_with_numbers)
     if not found:
-        raise ConfigError("ckpt_path must name at least one checkpoint, got []")
+        raise ConfigError(f"{key} must name at least one checkpoint, got []")
     return list(dict.fromkeys(found))
 
 
@@ -165,10 +170,13 @@ def _with_numbers(path: str) -> list[Any]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path)]
 
 
-def subjects(config: DictConfig) -> list[Subject]:
-    """The networks that `ckpt_path` names, each with the images that it is to be evaluated on."""
+def subjects(config: DictConfig) -> tuple[list[Subject], list[Subject]]:
+    """The networks that `ckpt_path` and `sweep.reference` name, each with the images that it is to be evaluated on."""
     loaded: dict[str, ImageData] = {}
-    return [_subject(path, config, loaded) for path in checkpoint_paths(config.ckpt_path)]
+    paths = checkpoint_paths("ckpt_path", config.ckpt_path)
+    references = checkpoint_paths("sweep.reference", config.sweep.reference) if config.sweep.reference else []
+    studied = [_subject(path, config, loaded) for path in paths]
+    return studied, [_subject(path, config, loaded) for path in references]
 
 
 def _subject(path: str, config: DictConfig, loaded: dict[str, ImageData]) -> Subject:
@@ -217,5 +225,6 @@ def _few(names: Sequence[str]) -> str:
 def _ground(device: torch.device) -> list[Any]:
     """What a result depends on beside network and data: the machine, and the programs."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    sources = [file.read_bytes() for file in sorted(Path(__file__).parent.rglob("*.py"))]
+    folder = Path(__file__).parent
+    sources = [file.read_bytes() for pattern in COMPUTING for file in sorted(folder.glob(pattern))]
     return [device.type, name, torch.get_num_threads(), torch.__version__, *sources]

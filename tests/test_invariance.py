@@ -402,8 +402,10 @@ def test_several_checkpoints_are_studied_in_one_table_with_pictures_and_a_page(r
     assert not re.search(r"""(?:src|href)=["'](?!data:)|url\(|https?:|@import""", page)
     assert list(Path("study/tensorboard").glob("events*"))
 
-    code, out, _ = run("evaluate", "ckpt_path=runs/*/checkpoints/last.ckpt", *sweep, "hydra.run.dir=again")
+    beside = ("sweep.reference=runs/1", "hydra.run.dir=again")
+    code, out, _ = run("evaluate", 'ckpt_path="runs/[02]/checkpoints/last.ckpt"', *sweep, *beside)
     assert code == 0
+    assert [r["trained"] for r in rows("again/invariance.csv") if r["checkpoint"].startswith("runs/1")] == ["True"]
     assert [r["latency_ms"] for r in rows("again/invariance.csv")][:3] == [r["latency_ms"] for r in table][:3]
 
 

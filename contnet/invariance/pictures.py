@@ -40,13 +40,17 @@ PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 MAX_CLASSES = 40
 
 
-def pictures(studies: Sequence[Study]) -> Iterator[tuple[str, Figure]]:
+def pictures(studies: Sequence[Study], references: Sequence[Study] = ()) -> Iterator[tuple[str, Figure]]:
     """The figures of a comparison, each with its name; those of a single network carry its number where there are
-    several. Networks with nothing to sweep have none."""
+    several. Networks with nothing to sweep have none. The accuracies of `references` as they were trained, and of the
+    studied networks, make a curve to compare with."""
     continuous = [study for study in studies if study.is_continuous]
     with mpl.rc_context(STYLE):
         if continuous:
-            yield "accuracy", _grid(continuous, _accuracy, share_y=True, references=_as_trained(continuous))
+            yield (
+                "accuracy",
+                _grid(continuous, _accuracy, share_y=True, references=_as_trained([*continuous, *references])),
+            )
             yield "latency", _grid(continuous, _latency, share_y=True)
         for number, study in enumerate(studies):
             suffix = f"-{number}" if len(studies) > 1 else ""
