@@ -2,28 +2,33 @@
 
 from omegaconf import DictConfig
 
+from contnet import resume
 from contnet.command_line import entry_point
 
 
 @entry_point("train")
 def main(config: DictConfig) -> None:
+    if resume.is_finished_job():
+        return
+
     from pytorch_lightning import seed_everything
 
-    from contnet import build, monitoring, report, restore
+    from contnet import accidents, build, monitoring, report, restore
 
     monitoring.quieten()
     build.check(config)
+    config = restore.unfinished_job(config)
     seed_everything(config.seed, workers=True, verbose=False)
     data = build.data(config, train=True)
     network = build.network(config, data)
     classifier = build.classifier(config, network, data)
     throughput = monitoring.Throughput()
     trainer = build.trainer(config, classifier, data, throughput)
-    if config.ckpt_path is not None:
-        restore.check_resumable(restore.load_checkpoint(config.ckpt_path), config, network)
+    restore.check_resumable(config, network)
 
-    trainer.fit(classifier, data.train_loader(config.seed), data.val_loader(), ckpt_path=config.ckpt_path)
-    metrics = {**trainer.callback_metrics, **trainer.test(classifier, data.test_loader(), verbose=False)[0]}
+    with accidents.explained():
+        trainer.fit(classifier, data.train_loader(config.seed), data.val_loader(), ckpt_path=config.ckpt_path)
+        metrics = {**trainer.callback_metrics, **trainer.test(classifier, data.test_loader(), verbose=False)[0]}
     report.training(config, network, trainer, throughput, metrics)
 
 

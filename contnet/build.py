@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.types import RunMode
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning import Callback, Trainer
@@ -21,9 +23,12 @@ from torch import nn
 from torch.optim import Optimizer
 
 from contnet import arguments, refinement
+from contnet.accidents import DivergenceWatch
+from contnet.checkpointing import AtomicCheckpointIO
 from contnet.classifier import Classifier, Normalise, parameter_groups
-from contnet.command_line import ConfigError, explain
+from contnet.command_line import explain
 from contnet.data import ImageData
+from contnet.errors import ConfigError
 from contnet.networks.continuous import ContinuousNet
 from contnet.refinement import DepthRefinement
 from contnet.schemes import ADAPTIVE_SCHEMES, SCHEMES
@@ -144,6 +149,7 @@ def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Class
         make_optimizer,
         make_schedule,
         metadata,
+        seed=config.seed,
         label_smoothing=config.label_smoothing,
         compile_for=data.batch_size if config.compile else None,
     )
@@ -156,18 +162,34 @@ def trainer(config: DictConfig, classifier: Classifier, data: ImageData, *more_c
         specified.pop("best", None)
     with naming("callbacks"):
         callbacks = [_instantiate(callback) for callback in specified.values() if callback]
-    callbacks = [*more_callbacks, *callbacks]
+    callbacks = [*more_callbacks, DivergenceWatch(), *callbacks]
     if config.refine.epochs:
         callbacks.append(_refinement(config, classifier, data))
     has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
     with naming("logger"):
         loggers = [_instantiate(logger) for logger in (config.get("logger") or {}).values() if logger]
     with naming("trainer"):
-        built: Trainer = _instantiate(config.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=has_bar)
+        plugins = [AtomicCheckpointIO(), *(config.trainer.plugins or [])]
+        built: Trainer = _instantiate(
+            config.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=has_bar, plugins=plugins
+        )
+    _check_processes(built, config)
     obstacle = refinement.unsupported(built, classifier.configure_optimizers()["optimizer"])
     if config.refine.epochs and obstacle:
         raise ConfigError(f"with refine.epochs {obstacle}")
     return built
+
+
+def _check_processes(trainer: Trainer, config: DictConfig) -> None:
+    """Refuse several processes where they would get into each other's way."""
+    launcher = type(trainer.strategy.launcher).__name__
+    if HydraConfig.get().mode == RunMode.MULTIRUN and trainer.world_size > 1 and "Subprocess" in launcher:
+        raise ConfigError(
+            f"trainer.devices must be 1 in a sweep (-m) that starts its own processes, got {config.trainer.devices}; "
+            "start them all with torchrun, or one job per node with hydra/launcher=submitit_slurm"
+        )
+    if config.trainer.sync_batchnorm and trainer.strategy.root_device.type == "cpu":
+        raise ConfigError("trainer.sync_batchnorm must be false on a CPU, where PyTorch cannot synchronise batch norm")
 
 
 def _refinement(config: DictConfig, classifier: Classifier, data: ImageData) -> DepthRefinement:
@@ -186,9 +208,18 @@ def _refinement(config: DictConfig, classifier: Classifier, data: ImageData) -> 
 
 def _instantiate(config: DictConfig, **arguments: Any) -> Any:
     for target in _targets(OmegaConf.to_container(config, resolve=True)):
-        if not target.startswith(TRUSTED):
-            raise ValueError(f"_target_ must begin with one of {', '.join(TRUSTED)}; got {target!r}")
+        if not target.startswith(TRUSTED) or not _is_at_home(target):
+            raise ValueError(f"_target_ must name something of {', '.join(TRUSTED)}; got {target!r}")
     return instantiate(config, _convert_="all", **arguments)
+
+
+def _is_at_home(target: str) -> bool:
+    """Whether what a name leads to belongs to a trusted package, and is not just something that one of them imports."""
+    try:
+        home = getattr(get_object(target), "__module__", None)
+    except Exception:  # there is no such thing: Hydra says so better
+        return True
+    return f"{home}.".startswith(TRUSTED)
 
 
 def _targets(config: Any) -> Iterator[str]:

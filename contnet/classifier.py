@@ -8,6 +8,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from contnet.data.batches import keyed_generator
 from contnet.networks.continuous import ContinuousNet
 from contnet.score import Score
 
@@ -40,6 +41,7 @@ class Classifier(LightningModule):
         num_classes: number of classes.
         make_optimizer: network -> optimizer of its parameters.
         make_schedule: optimizer -> learning-rate schedule, as Lightning takes it.
+        seed: of what is drawn at random while training.
         metadata: plain containers to keep in checkpoints under the key `contnet`.
         label_smoothing: share of each label that the training loss spreads over all classes (Szegedy et al. 2016); what
             is logged is the loss without.
@@ -54,6 +56,7 @@ class Classifier(LightningModule):
         make_optimizer: Callable[[nn.Module], Optimizer],
         make_schedule: Callable[[Optimizer], dict[str, Any]],
         metadata: dict[str, Any],
+        seed: int = 0,
         label_smoothing: float = 0.0,
         compile_for: int | None = None,
     ) -> None:
@@ -64,6 +67,7 @@ class Classifier(LightningModule):
         self.make_optimizer = make_optimizer
         self.make_schedule = make_schedule
         self.metadata = metadata
+        self.seed = seed
         self.label_smoothing = label_smoothing
         self.compile_for = compile_for
 
@@ -116,9 +120,24 @@ class Classifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["contnet"] = {**self.metadata, "n_basis": getattr(self.network, "n_basis", None)}
+        if self._trainer is not None and not self.trainer.is_last_batch:
+            # In the middle of an epoch: its metrics are sums that go on.
+            checkpoint["contnet"]["train_score"] = self._train_score().gathered()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         make_room(self.network, checkpoint)
+        sums = checkpoint["contnet"].get("train_score")
+        if sums is not None:
+            self._train_score().resume(sums, self.global_rank)
+
+    def _train_score(self) -> Score:
+        score = self.scores["train_score"]
+        assert isinstance(score, Score)
+        return score
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # Dropout, if there is any, is a function of seed and batch, so that a resumed run draws what the other drew.
+        torch.manual_seed(keyed_generator(self.seed, self.current_epoch, batch_idx, self.global_rank).initial_seed())
 
 
 def parameter_groups(network: nn.Module, *, decay_norm_and_bias: bool) -> list[dict[str, Any]]:

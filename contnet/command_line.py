@@ -19,27 +19,39 @@ from hydra.types import RunMode
 from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+from contnet import resume
+from contnet.errors import ConfigError, RunError, StopRun
 from contnet.sweep_summary import SweepSummary, write_summary
-
-
-class ConfigError(ValueError):
-    """Something that the user can put right, seen before a run has begun: one line with the key, the value and what is
-    allowed."""
 
 
 def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
     """`hydra.main` for a function of the configuration, with errors as above. HYDRA_FULL_ERROR=1 shows tracebacks."""
 
     def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
+        begun = False
+
         @wraps(task)
         def job(config: DictConfig) -> None:
+            nonlocal begun
+            begun = True
+            folder = Path(HydraConfig.get().runtime.output_dir)
             try:
                 task(config)
-            except (ConfigError, OmegaConfBaseException) as error:
-                # Hydra would add lines of its own. A sweep goes on with its next job and reports at its end.
-                if wants_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
+            except StopRun as stop:
+                if rank() == 0:
+                    print(f"{stop.reason}; {resume.how_to_resume(config_name, folder)}", file=sys.stderr)
+                raise
+            except (ConfigError, RunError, OmegaConfBaseException) as error:
+                # Hydra would add lines of its own. A sweep goes on with its next job and reports at its end; what its
+                # jobs raise has to travel between processes, which not every error can.
+                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    raise ConfigError(explain(error)) from None
+                if wants_traceback:
                     raise
-                _remove_unused(Path(HydraConfig.get().runtime.output_dir), {".hydra", f"{config_name}.log"})
+                if isinstance(error, RunError):
+                    _fail(f"{error}\n{resume.how_to_resume(config_name, folder)}")
+                if rank() == 0:
+                    _remove_unused(folder, {".hydra", f"{config_name}.log"})
                 _fail(explain(error))
 
         conf = str(Path(task.__code__.co_filename).resolve().parent / "conf")
@@ -48,12 +60,18 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], None]], Ca
 
         @wraps(task)
         def main() -> None:
+            nonlocal begun
+            begun = False
             os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints the error itself and exits
             try:
+                resume.check_folder(config_name, sys.argv[1:])
+                sys.argv[1:] = _for_this_process(resume.with_newest_checkpoint(sys.argv[1:]))
                 application()
             except KeyboardInterrupt:
                 _fail("interrupted", code=130)
             except Exception as error:
+                if isinstance(error, OSError) and not isinstance(error, HydraException) and not begun:
+                    _fail(f"hydra.run.dir must be a folder that can be written to; {error}")
                 if SweepSummary.directory is not None:
                     write_summary(SweepSummary.directory)
                     _remove_unused(SweepSummary.directory, {"multirun.yaml"})
@@ -66,10 +84,23 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], None]], Ca
     return decorate
 
 
+def rank() -> int:
+    """The number of this process among those that torchrun or SLURM have started together; 0 leads."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))
+
+
+def _for_this_process(overrides: list[str]) -> list[str]:
+    """A run has one folder, the leading process's: the others make none and write nothing."""
+    if rank() == 0:
+        return overrides
+    silent = ["hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none"]
+    return [*(o for o in overrides if not o.startswith("hydra.run.dir=")), "hydra.run.dir=.", *silent]
+
+
 def _is_the_users(error: Exception) -> bool:
     """Whether an error is about what was typed, rather than a fault of the program's."""
     about_groups = isinstance(error, ValueError) and str(error).startswith("Config group override")
-    return about_groups or isinstance(error, HydraException | OmegaConfBaseException | ConfigError)
+    return about_groups or isinstance(error, HydraException | OmegaConfBaseException | ConfigError | RunError)
 
 
 def explain(error: BaseException) -> str:
@@ -120,5 +151,6 @@ def _remove_unused(folder: Path, leftovers: set[str]) -> None:
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    if rank() == 0:
+        print(f"error: {message}", file=sys.stderr)
     sys.exit(code)

@@ -11,7 +11,6 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
-from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
@@ -90,9 +89,10 @@ class Throughput(Callback):
 class EpochLines(Callback):
     """One line an epoch, for logs and other places where a progress bar would be noise."""
 
-    @rank_zero_only
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        metrics = trainer.callback_metrics
+        metrics = trainer.callback_metrics  # which all processes compute together
+        if not trainer.is_global_zero:
+            return
         shown = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
         for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
             if name in metrics:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import BaseFinetuning, StochasticWeightAveraging, WeightAveraging
+from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -105,7 +106,7 @@ class DepthRefinement(Callback):
         if trainer.is_global_zero:
             log.info(line)
         for logger in trainer.loggers:
-            if hasattr(logger.experiment, "add_text"):
+            if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_text("refinement", line, global_step=trainer.global_step)
 
 

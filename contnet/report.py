@@ -55,6 +55,7 @@ def training(
         "scheme": getattr(getattr(network, "scheme", None), "name", None),
         "n_time_steps": getattr(network, "n_time_steps", None),
         "seed": config.seed,
+        "overrides": list(HydraConfig.get().overrides.task),
         "versions": _versions(),
         "git_commit": _git_commit(),
     }

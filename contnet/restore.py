@@ -13,15 +13,17 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
-from contnet import arguments, build
+from contnet import arguments, build, resume
 from contnet.build import Rule, naming
 from contnet.classifier import Normalise, make_room
-from contnet.command_line import ConfigError
 from contnet.data import ImageData
+from contnet.errors import ConfigError
 from contnet.invariance.budget import Budget
 from contnet.invariance.convergence import N_SAMPLE
 from contnet.invariance.outcome import Batches
@@ -74,8 +76,24 @@ def restore_network(checkpoint: dict[str, Any], config: DictConfig, data: ImageD
     return restored.to(memory_format=torch.channels_last)
 
 
-def check_resumable(checkpoint: dict[str, Any], config: DictConfig, network: nn.Module) -> None:
+def unfinished_job(config: DictConfig) -> DictConfig:
+    """The configuration of a job of a sweep, resumed from the checkpoint of an earlier run of the same job if there is
+    one."""
+    last = Path(config.run_dir) / resume.LAST
+    if HydraConfig.get().mode != RunMode.MULTIRUN or config.ckpt_path is not None or not last.exists():
+        return config
+    earlier = load_checkpoint(str(last))["contnet"]["config"]
+    if resume.is_same_job(config, earlier):
+        config = config.copy()
+        config.ckpt_path = str(last)
+    return config
+
+
+def check_resumable(config: DictConfig, network: nn.Module) -> None:
     """Refuse to resume from a checkpoint that the network of the configuration cannot go on from."""
+    if config.ckpt_path is None:
+        return
+    checkpoint = load_checkpoint(config.ckpt_path)
     _load_weights(copy.deepcopy(network), checkpoint)
     done = checkpoint["epoch"] + 1
     if config.trainer.max_epochs < done:

@@ -1,6 +1,8 @@
 """How well logits fit labels."""
 
-from torch import Tensor, nn
+from typing import Any
+
+from torch import Tensor, distributed, nn
 from torchmetrics import Accuracy, MeanMetric
 
 
@@ -9,7 +11,7 @@ class Score(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.loss = MeanMetric()
+        self.loss = MeanMetric(nan_strategy="disable")  # whoever watches for NaN should see them
         self.accuracy = Accuracy(task="multiclass", num_classes=num_classes)
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
@@ -17,3 +19,21 @@ class Score(nn.Module):
         logits = logits.detach()
         self.loss.update(nn.functional.cross_entropy(logits, labels), weight=len(labels))
         self.accuracy.update(logits, labels)
+
+    def gathered(self) -> list[dict[str, Any]]:
+        """What each process has counted so far, in the order of their ranks, to go on with from there."""
+        own = {name: getattr(self, name).metric_state for name in ("loss", "accuracy")}
+        own = {name: {key: value.cpu() for key, value in state.items()} for name, state in own.items()}
+        if not (distributed.is_available() and distributed.is_initialized()):
+            return [own]
+        everyone: list[Any] = [None] * distributed.get_world_size()
+        distributed.all_gather_object(everyone, own)
+        return everyone
+
+    def resume(self, sums: list[dict[str, Any]], rank: int) -> None:
+        """Go on counting from what `gathered` returned."""
+        for name, state in (sums[rank] if rank < len(sums) else {}).items():
+            metric = getattr(self, name)
+            for key, value in state.items():
+                setattr(metric, key, value.to(metric.device))
+            metric._update_count = 1  # else it warns that it has counted nothing

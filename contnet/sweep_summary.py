@@ -83,7 +83,7 @@ def _job(path: Path) -> dict[str, Any]:
     overrides = OmegaConf.to_container(OmegaConf.load(path.parent / ".hydra" / "overrides.yaml"))
     assert isinstance(overrides, list)
     result = json.loads(path.read_text())
-    kept = {key: value for key, value in result.items() if key != "versions"}
+    kept = {key: value for key, value in result.items() if key not in ("versions", "overrides")}
     return {"job": path.parent.name, "overrides": " ".join(map(str, overrides)), **kept}
 
 

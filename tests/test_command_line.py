@@ -54,7 +54,7 @@ BAD_COMMANDS = [
     (["trainer.accelerator=abacus"], "trainer: You selected an invalid accelerator name: `accelerator='abacus'`"),
     (["ckpt_path=no.ckpt"], "ckpt_path must be a checkpoint file; there is none at 'no.ckpt'"),
     (["+model.colour=red"], "model: ContinuousNet.__init__() got an unexpected keyword argument 'colour'"),
-    (["model._target_=os.getcwd"], "model._target_ must begin with one of contnet.,"),
+    (["model._target_=os.getcwd"], "model._target_ must name something of contnet.,"),
     (["trainer.overfit_batches=2"], "trainer.overfit_batches must be 0, got 2; limit_train_batches trains on a part"),
     (["trainer.gradient_clip_val=-1"], "trainer.gradient_clip_val must be a number at least 0, got -1"),
     (["trainer.accumulate_grad_batches=0"], "trainer.accumulate_grad_batches must be a whole number of at least 1"),

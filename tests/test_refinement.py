@@ -22,8 +22,7 @@ from contnet import SCHEMES, ContinuousNet, ODEBlock, Scheme
 from contnet.refinement import DepthRefinement, hand_down, perturb, unsupported
 from tests.conftest import Run
 from tests.problems import Linear, slope
-
-ROOT = Path(__file__).parents[1]
+from tests.processes import ROOT, assert_same, metrics, script
 
 
 class SmoothRate(nn.Module):
@@ -187,12 +186,6 @@ def test_the_learning_rate_goes_on_as_without_refinement(run: Run, lr_schedule: 
     assert metrics("plain", ["lr"]) == metrics("refined", ["lr"])
 
 
-def metrics(folder: Path | str, names: list[str]) -> list[dict[str, str]]:
-    with Path(folder, "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    return [{name: row[name] for name in names} for row in rows if row.get("train_loss")]
-
-
 def test_a_refinement_is_told_and_the_checkpoint_evaluates_at_its_own_depth(run: Run) -> None:
     options = ("epochs=3", "model.alpha=4", "refine.epochs=[1,2]", "refine.variance=0.1")
     code, out, _ = run("train", *options, "scheme=rk4_classic", "hydra.run.dir=run")
@@ -210,21 +203,6 @@ def test_a_refinement_is_told_and_the_checkpoint_evaluates_at_its_own_depth(run:
 
 
 BITWISE = ("epochs=4", "model.alpha=4", "refine.epochs=[2]", "refine.variance=0.1", "lr_schedule.milestones=[2,3]")
-
-
-def script(code: str, *overrides: str, folder: Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-    """Run train.py with the given overrides in a process of its own, after `code`."""
-    driver = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}\nimport train; train.main()"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    return subprocess.run(
-        [sys.executable, "-c", driver, *overrides],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
 
 
 def kill_at(epoch: int, batch: int) -> str:
@@ -266,21 +244,6 @@ def test_a_run_killed_around_a_refinement_resumes_to_the_same_end_bit_for_bit(
     names = ["train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "depth"]
     logged = metrics(uninterrupted, names)
     assert metrics(tmp_path / "resumed", names) == logged[epoch:]
-
-
-def assert_same(a: object, b: object, where: str) -> None:
-    if isinstance(a, Tensor):
-        assert torch.equal(a, b), where
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a:
-            assert_same(a[key], b[key], f"{where}.{key}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), where
-        for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_same(x, y, f"{where}.{i}")
-    else:
-        assert a == b, where
 
 
 KEEP_RANKS = """

@@ -8,6 +8,7 @@ several processes see between them what one would have seen.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,6 +66,7 @@ class Batches(Sampler[BatchPlan]):
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
+        self.n_skipped = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of every epoch."""
@@ -85,8 +87,34 @@ class Batches(Sampler[BatchPlan]):
         if self.seed is not None:
             order = torch.randperm(self.n_images, generator=keyed_generator(self.seed, self.epoch))
         starts = self._starts(world_size)
+        skipped, self.n_skipped = self.n_skipped, 0
         for batch, (start, end) in enumerate(pairwise([*starts, self.n_images])):
+            if batch < skipped:
+                continue
             yield BatchPlan(order[start:end], slice(rank, None, world_size), (self.seed or 0, self.epoch, batch))
+
+
+class BatchLoader(DataLoader[tuple[Tensor, Tensor]]):
+    """A loader of whole batches that can tell where in an epoch it is, and go on from there. Lightning keeps its state
+    in checkpoints."""
+
+    sampler: Batches
+    _position = 0
+
+    def __iter__(self) -> Any:
+        # A generator, so that nothing is fetched before Lightning has set the epoch.
+        self._position = self.sampler.n_skipped
+        for batch in super().__iter__():
+            self._position += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """The number of batches of the epoch that have been handed out."""
+        return {"n_batches": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Leave out as many at the beginning of the next epoch."""
+        self.sampler.n_skipped = state["n_batches"]
 
 
 class BatchDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -115,7 +143,7 @@ def batch_loader(
     num_workers: int = 0,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """Batches of `images`, shuffled where there is a seed."""
-    return DataLoader(
+    return BatchLoader(
         BatchDataset(images, augmentation),
         sampler=Batches(len(images.labels), batch_size, seed),
         batch_size=None,

@@ -1,0 +1,141 @@
+"""Killed at random moments and restarted each time, a run ends as the one that was never killed, bit for bit.
+
+    python -m benchmarks.kill                           # 20 kills
+    python -m benchmarks.kill --processes 2 --kills 5   # two processes, either of which may be the one
+
+The run is one on digits, with two refinements and a checkpoint every 0.2 s. Half of the kills wait for the next one to
+be under way. Weights, optimizer, learning rate and figures are compared; wall-clock times are left out.
+"""
+
+import argparse
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+ROOT = Path(__file__).parents[1]
+RUN = (
+    *("epochs=12", "model.alpha=4", "refine.epochs=[3,7]", "refine.variance=0.1", "lr_schedule.milestones=[9]"),
+    *("dataset.batch_size=32", "callbacks.checkpoint.every_n_minutes=0.0033", "trainer.accelerator=cpu"),
+)
+WALL_CLOCK = {"train_seconds", "images_per_second"}
+LONGEST_DELAY = 2.0
+"""Seconds from the beginning of training to a kill, at most."""
+
+
+def start(folder: Path, *overrides: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(ROOT / "train.py"), *RUN, *overrides, f"hydra.run.dir={folder}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    log = (folder.parent / f"{folder.name}.log").open("ab")
+    return subprocess.Popen(command, cwd=folder.parent, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+
+def has_begun(folder: Path, n_logs: int) -> bool:
+    """Whether training has begun anew: TensorBoard's file is there."""
+    return len(list(folder.glob("tensorboard/events*"))) > n_logs
+
+
+def members(leader: int) -> list[int]:
+    """The processes that train: the leader and the children that are its like."""
+    children = Path(f"/proc/{leader}/task/{leader}/children").read_text().split()
+    like = [int(pid) for pid in children if b"train.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [leader, *like]
+
+
+def wait_for_writing(folder: Path, process: subprocess.Popen[bytes]) -> None:
+    """Return as soon as a checkpoint is being written, or the run is over."""
+    while process.poll() is None:
+        for _ in range(1000):
+            if any(name.startswith(".last") for name in os.listdir(folder / "checkpoints")):  # noqa: PTH208 (quickest)
+                return
+
+
+def kill_and_restart(folder: Path, n_kills: int, overrides: list[str]) -> tuple[int, int]:
+    """Train to the end through as many kills as fit in; returns how many there were, and how many during a writing."""
+    kills = while_writing = 0
+    while True:
+        resume = ["ckpt_path=last"] if (folder / "checkpoints" / "last.ckpt").exists() else []
+        n_logs = len(list(folder.glob("tensorboard/events*")))
+        process = start(folder, *overrides, *resume)
+        while process.poll() is None and not has_begun(folder, n_logs):
+            time.sleep(0.01)
+        (folder / "checkpoints").mkdir(exist_ok=True)
+        if kills < n_kills and process.poll() is None:
+            time.sleep(random.uniform(0, LONGEST_DELAY))
+            if random.random() < 0.5:
+                wait_for_writing(folder, process)
+            if process.poll() is None:
+                os.kill(random.choice(members(process.pid)), signal.SIGKILL)
+                time.sleep(0.2)
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                kills += 1
+                unfinished = list(folder.glob("checkpoints/.*"))
+                while_writing += bool(unfinished)
+                print(f"kill {kills}{', while a checkpoint was written' if unfinished else ''}", flush=True)
+                continue
+        if process.wait() != 0:
+            sys.exit(f"the run failed: see {folder}.log\n{Path(f'{folder}.log').read_text()[-2000:]}")
+        return kills, while_writing
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """All that a run leaves, but for wall-clock times."""
+    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    with (folder / "metrics.csv").open() as file:
+        rows = [{k: v for k, v in row.items() if k not in WALL_CLOCK} for row in csv.DictReader(file)]
+    result = json.loads((folder / "result.json").read_text())
+    kept = {k: v for k, v in result.items() if k not in {*WALL_CLOCK, "overrides"}}
+    parts = ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")
+    return {**{part: checkpoint[part] for part in parts}, "metrics": rows, "result": kept}
+
+
+def differences(a: Any, b: Any, where: str = "") -> list[str]:
+    """Where two outcomes differ."""
+    if isinstance(a, Tensor):
+        return [] if torch.equal(a, b) else [where]
+    if isinstance(a, dict) and isinstance(b, dict):
+        if a.keys() != b.keys():
+            return [f"{where}: other keys"]
+        return [found for key in a for found in differences(a[key], b[key], f"{where}.{key}")]
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        if len(a) != len(b):
+            return [f"{where}: {len(a)} and {len(b)} entries"]
+        return [found for i, (x, y) in enumerate(zip(a, b, strict=True)) for found in differences(x, y, f"{where}.{i}")]
+    return [] if a == b else [f"{where}: {a!r} and {b!r}"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    arguments = parser.parse_args()
+    random.seed(arguments.seed)
+    several = ["trainer.strategy=ddp", f"trainer.devices={arguments.processes}"] if arguments.processes > 1 else []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if start(folder / "through", *several).wait() != 0:
+            sys.exit((folder / "through.log").read_text()[-2000:])
+        kills, while_writing = kill_and_restart(folder / "killed", arguments.kills, several)
+        found = differences(outcome(folder / "through"), outcome(folder / "killed"))
+    print(f"{kills} kills, {while_writing} of them while a checkpoint was written")
+    if found:
+        sys.exit("the killed run ended differently:\n" + "\n".join(found[:20]))
+    print("weights, optimizer, learning rate and figures are those of the run that was never killed, bit for bit")
+    if kills < arguments.kills:
+        sys.exit(f"the run was over after {kills} of {arguments.kills} kills")
+
+
+if __name__ == "__main__":
+    main()

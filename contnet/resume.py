@@ -1,0 +1,90 @@
+"""Going on where a run or a sweep was stopped."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from contnet.errors import ConfigError
+
+LAST = Path("checkpoints") / "last.ckpt"
+
+log = logging.getLogger(__name__)
+
+
+def check_folder(program: str, overrides: list[str]) -> None:
+    """Keep the folder of a training run from being taken for another.
+
+    Raises:
+        ConfigError: if the given `hydra.run.dir` holds a run that is not to be continued.
+    """
+    resuming = program == "train" and any(o.startswith("ckpt_path=") for o in overrides)
+    options = {"-m", "--multirun", "--cfg", "-c", "--help", "--info", "-i"}
+    given = [o.partition("=")[2] for o in overrides if o.startswith("hydra.run.dir=")]
+    if given and not resuming and not options & set(overrides) and (Path(given[-1]) / LAST).exists():
+        raise ConfigError(
+            f"hydra.run.dir must be another folder than {given[-1]!r}, which holds a run; "
+            f"python train.py ckpt_path=last hydra.run.dir={given[-1]} continues that one"
+        )
+
+
+def with_newest_checkpoint(overrides: list[str]) -> list[str]:
+    """`ckpt_path=last` continues the newest run, or that in the given `hydra.run.dir`, in its folder and with its
+    overrides, in front of those that are typed.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    if "ckpt_path=last" not in overrides:
+        return overrides
+    given = [o.partition("=")[2] for o in overrides if o.startswith("hydra.run.dir=")]
+    found = [Path(given[-1]) / LAST] if given else list(Path("outputs/train").glob(f"*/*/{LAST}"))
+    found = [path for path in found if path.exists()]
+    if not found:
+        where = given[-1] if given else "any folder of outputs/train"
+        raise ConfigError(f"ckpt_path=last finds no {LAST} in {where}")
+    newest = max(found, key=lambda path: path.stat().st_mtime)
+    folder = newest.parents[1]
+    recorded = OmegaConf.load(folder / ".hydra" / "overrides.yaml")
+    typed = [o for o in overrides if o != "ckpt_path=last" and not o.startswith("hydra.run.dir=")]
+    keys = {_key(o) for o in typed} | {"ckpt_path"}
+    kept = [str(o) for o in recorded if _key(str(o)) not in keys]
+    return [*kept, *typed, f"ckpt_path='{newest}'", f"hydra.run.dir='{folder}'"]
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
+
+
+def how_to_resume(program: str, folder: Path) -> str:
+    """The command that goes on with the run in `folder`."""
+    if not (folder / LAST).exists():
+        return "it had no checkpoint yet"
+    relative = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    return f"to resume: python {program}.py ckpt_path=last hydra.run.dir={relative}"
+
+
+def is_finished_job() -> bool:
+    """Whether this is a job of a sweep that an earlier run of the same sweep has finished."""
+    hydra = HydraConfig.get()
+    result = Path(hydra.runtime.output_dir) / "result.json"
+    if hydra.mode != RunMode.MULTIRUN or not result.exists():
+        return False
+    if json.loads(result.read_text()).get("overrides") != list(hydra.overrides.task):
+        return False
+    log.info("job %s (%s) is finished already", hydra.job.num, " ".join(hydra.overrides.task))
+    return True
+
+
+def is_same_job(config: DictConfig, earlier: dict[str, Any]) -> bool:
+    """Whether a checkpoint's configuration is this one, but for where it lies and what it is resumed from."""
+    now = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    return _without_places(now) == _without_places(earlier)
+
+
+def _without_places(config: Any) -> Any:
+    return {key: value for key, value in config.items() if key not in ("ckpt_path", "run_dir", "callbacks", "logger")}

@@ -1,0 +1,423 @@
+"""Nothing is lost, and accidents have answers."""
+
+import csv
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from contnet.checkpointing import AtomicCheckpointIO
+from contnet.data.batches import batch_loader
+from contnet.data.images import ArrayImages
+from contnet.metrics_file import MetricsFile
+from tests.conftest import Run
+from tests.processes import ROOT, assert_same, metrics, script
+
+RUN = ("epochs=4", "model.alpha=2", "model=wide_resnet", "model.depth=10", "model.widen_factor=1", "model.dropout=0.2")
+SMALL = ("epochs=4", "model.alpha=2", "dataset.batch_size=64", "lr_schedule.milestones=[3]")
+
+
+def at_batch(epoch: int, batch: int, action: str) -> str:
+    """Do something after a batch of training."""
+    return f"""
+import os, signal, torch
+from contnet.monitoring import Throughput
+original = Throughput.on_train_batch_end
+def then(self, trainer, pl_module, outputs, batch, batch_idx):
+    original(self, trainer, pl_module, outputs, batch, batch_idx)
+    if (trainer.current_epoch, batch_idx) == ({epoch}, {batch}):
+        {action}
+Throughput.on_train_batch_end = then
+"""
+
+
+def compare(a: Path, b: Path) -> None:
+    """The ends of two runs are the same to the last bit."""
+    ends = [torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (a, b)]
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
+        assert_same(ends[0][key], ends[1][key], key)
+    names = ["epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr"]
+    assert metrics(a, names) == metrics(b, names)
+
+
+# --- stopping and going on
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("SIGTERM", 75), ("SIGUSR1", 75), ("SIGINT", 130)], ids=["terminated", "pre-empted", "Ctrl-C"]
+)
+def test_a_run_told_to_stop_saves_in_the_middle_of_an_epoch_and_goes_on_to_the_same_end(
+    tmp_path: Path, name: str, code: int
+) -> None:
+    options = SMALL if name != "SIGUSR1" else RUN  # with dropout, too
+    assert script("", *options, "hydra.run.dir=through", folder=tmp_path).returncode == 0
+    stop = at_batch(1, 7, f"os.kill(os.getpid(), signal.{name})")
+    stopped = script(stop, *options, "hydra.run.dir=run", folder=tmp_path)
+    assert stopped.returncode == code, stopped.stderr
+    told = stopped.stderr.strip().splitlines()[-1]
+    assert f"stopped by {name} at step " in told
+    assert told.endswith("to resume: python train.py ckpt_path=last hydra.run.dir=run")
+    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["epoch"] == 1
+    assert checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [{"n_batches": 8}]
+    resumed = script("", "ckpt_path=last", "hydra.run.dir=run", folder=tmp_path)  # the other overrides are recorded
+    assert resumed.returncode == 0, resumed.stderr
+    compare(tmp_path / "through", tmp_path / "run")
+
+
+def test_the_newest_run_is_continued_with_its_overrides(run: Run, tmp_path: Path) -> None:
+    for folder, epochs in (("2026-01-01/00-00-01", 2), ("2026-01-01/00-00-02", 1)):
+        assert run("train", "model.alpha=2", f"epochs={epochs}", f"hydra.run.dir=outputs/train/{folder}")[0] == 0
+    code, _, err = run("train", "ckpt_path=last", "epochs=3")
+    assert (code, err) == (0, "")
+    result = json.loads((tmp_path / "outputs/train/2026-01-01/00-00-02/result.json").read_text())
+    assert (result["epochs"], result["parameters"]) == (3, 2988)
+    assert sorted(path.name for path in (tmp_path / "outputs/train/2026-01-01").iterdir()) == ["00-00-01", "00-00-02"]
+    with (tmp_path / "outputs/train/2026-01-01/00-00-02/metrics.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2", "3"]
+
+
+def test_there_is_nothing_to_continue(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("train", "ckpt_path=last")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "ckpt_path=last finds no checkpoints/last.ckpt in any folder of outputs/train" in err
+    code, _, err = run("train", "ckpt_path=last", "hydra.run.dir=run")
+    assert (code, err) == (1, "error: ckpt_path=last finds no checkpoints/last.ckpt in run\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_not_written_over(run: Run) -> None:
+    assert run("train", "epochs=1", "model.alpha=2", "hydra.run.dir=run")[0] == 0
+    before = Path("run/.hydra/overrides.yaml").read_text()
+    for entry, more in (("train", []), ("evaluate", ["ckpt_path=run/checkpoints/last.ckpt"])):
+        code, _, err = run(entry, *more, "epochs=2", "hydra.run.dir=run")
+        assert (code, err.count("\n")) == (1, 1)
+        assert "hydra.run.dir must be another folder than 'run', which holds a run;" in err
+    assert Path("run/.hydra/overrides.yaml").read_text() == before
+
+
+def test_a_checkpoint_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    io, path = AtomicCheckpointIO(), tmp_path / "checkpoints" / "last.ckpt"
+    io.save_checkpoint({"epoch": 1}, path)
+
+    def crash(*arguments: object) -> None:
+        assert io.load_checkpoint(path) == {"epoch": 1}
+        raise OSError("crash")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", crash)
+        with pytest.raises(OSError, match="crash"):
+            io.save_checkpoint({"epoch": 2}, path)
+    assert io.load_checkpoint(path) == {"epoch": 1}
+    assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+    io.save_checkpoint({"epoch": 2}, path)
+    assert io.load_checkpoint(path) == {"epoch": 2}
+
+
+def test_a_checkpoint_is_written_every_so_many_minutes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = []
+    original = AtomicCheckpointIO.save_checkpoint
+
+    def save(self: AtomicCheckpointIO, checkpoint: dict, path: object, storage_options: object = None) -> None:
+        saved.append(checkpoint["global_step"])
+        original(self, checkpoint, path, storage_options)
+
+    monkeypatch.setattr(AtomicCheckpointIO, "save_checkpoint", save)
+    options = ("epochs=2", "model.alpha=2", "~callbacks.best", "dataset.batch_size=256")
+    assert run("train", *options, "callbacks.checkpoint.every_n_minutes=1e-9")[0] == 0
+    assert saved == list(range(1, 13))
+    saved.clear()
+    assert run("train", *options)[0] == 0
+    assert saved == [6, 12]
+
+
+def test_a_loader_goes_on_with_the_next_batch_of_the_same_order() -> None:
+    images = ArrayImages(torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1), torch.arange(10))
+    for workers in (0, 1):
+        loader = batch_loader(images, 2, seed=3, num_workers=workers)
+        loader.sampler.set_epoch(4)
+        through = [labels.tolist() for _, labels in loader]
+        iterator = iter(loader)
+        for _ in range(2):
+            next(iterator)
+        state = loader.state_dict()
+        resumed = batch_loader(images, 2, seed=3, num_workers=workers)
+        resumed.load_state_dict(state)
+        resumed.sampler.set_epoch(4)
+        assert [labels.tolist() for _, labels in resumed] == through[2:]
+        resumed.sampler.set_epoch(5)
+        assert len([labels for _, labels in resumed]) == len(resumed) == 5
+
+
+def test_metrics_keep_the_rows_before_the_checkpoint_and_replace_those_after(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    first = MetricsFile(str(path))
+    for step in (1, 2, 3):
+        first.log_metrics({"epoch": step, "loss": float(step)}, step)
+        first.log_metrics({"accuracy": 0.5}, step)
+    resumed = MetricsFile(str(path), ckpt_path="last.ckpt")
+    resumed.log_metrics({"epoch": 2, "loss": 9.0}, 2)
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["step"], row["loss"], row["accuracy"]) for row in rows] == [("1", "1.0", "0.5"), ("2", "9.0", "0.5")]
+    MetricsFile(str(path)).log_metrics({"loss": 7.0}, 0)
+    assert path.read_text().splitlines() == ["epoch,step,loss", ",0,7.0"]
+
+
+# --- sweeps
+
+
+def test_a_sweep_that_was_stopped_is_finished_by_running_it_again(tmp_path: Path) -> None:
+    sweep = ("-m", "epochs=3", "model.alpha=2", "seed=1,2,3", "hydra.sweep.dir=sweep")
+    stop = """
+import os, signal
+from contnet.monitoring import Throughput
+original = Throughput.on_train_batch_start
+def then(self, trainer, pl_module, batch, batch_idx):
+    original(self, trainer, pl_module, batch, batch_idx)
+    if pl_module.seed == 2 and trainer.current_epoch == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+Throughput.on_train_batch_start = then
+"""
+    assert script("", *sweep, folder=tmp_path).returncode == 0
+    through = (tmp_path / "sweep" / "sweep.csv").read_text()
+    again = script("", *sweep, folder=tmp_path)
+    assert again.stdout.count("is finished already") == 3
+    (tmp_path / "sweep").rename(tmp_path / "through")
+
+    assert script(stop, *sweep, folder=tmp_path).returncode == -signal.SIGKILL
+    finished = script("", *sweep, folder=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("is finished already") == 1
+    assert finished.stdout.count("epoch 1/3") == 1  # of the third job alone: the second goes on with its second epoch
+    assert finished.stdout.count("epoch 2/3") == 2
+    names = ("test_accuracy_mean", "test_loss_mean", "test_accuracy_std", "runs")
+    tables = [list(csv.DictReader(text.splitlines())) for text in (through, (tmp_path / "sweep/sweep.csv").read_text())]
+    assert [[row[name] for name in names] for row in tables[0]] == [[row[name] for name in names] for row in tables[1]]
+
+
+def test_a_sweep_whose_jobs_changed_runs_them_again(run: Run) -> None:
+    assert run("train", "-m", "epochs=1", "model.alpha=2", "seed=1", "hydra.sweep.dir=sweep")[0] == 0
+    code, out, _ = run("train", "-m", "epochs=1", "model.alpha=2", "seed=2", "hydra.sweep.dir=sweep")
+    assert (code, out.count("is finished already")) == (0, 0)
+    assert json.loads(Path("sweep/0/result.json").read_text())["seed"] == 2
+
+
+# --- accidents
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_the_step_and_the_rate(run: Run, tmp_path: Path) -> None:
+    poison = at_batch(2, 1, "pl_module.network.head.linear.weight.data.fill_(float('nan'))")
+    done = script(poison, *SMALL, "hydra.run.dir=run", folder=tmp_path)
+    assert done.returncode == 1
+    step = 2 * 21 + 2
+    assert f"error: the loss is infinite or not a number since step {step} (epoch 2, lr 0.1); lower" in done.stderr
+    assert done.stderr.endswith("to resume: python train.py ckpt_path=last hydra.run.dir=run\n")
+    assert "Traceback" not in done.stderr
+    checkpoint = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["epoch"] == 1
+    assert all(value.isfinite().all() for value in checkpoint["state_dict"].values())
+    code, _, err = run("train", "epochs=2", "model.alpha=2", "optimizer.lr=1e30", "hydra.run.dir=hot")
+    assert (code, "it had no checkpoint yet" in err) == (1, True)
+
+
+def test_a_full_disk_is_told_and_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
+    fill = at_batch(1, 3, "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))")
+    done = script(fill, *SMALL, "hydra.run.dir=run", "~logger.tensorboard", folder=tmp_path)
+    assert done.returncode == 1
+    assert "error: there is no room left to write; free some, or put hydra.run.dir on another disk" in done.stderr
+    assert "Traceback" not in done.stderr
+    checkpoint = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["epoch"] == 0
+    assert [f.name for f in (tmp_path / "run/checkpoints").iterdir() if f.name.startswith(".")] == []
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 20_000
+    assert script("", "ckpt_path=last", "hydra.run.dir=run", folder=tmp_path).returncode == 0
+
+
+def test_a_run_folder_that_cannot_be_made_is_told(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, _, err = run("train", "epochs=1", "hydra.run.dir=file/run")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "error: hydra.run.dir must be a folder that can be written to; " in err
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    for split, n in (("train", 40), ("test", 2)):
+        for name in ("cat", "dog"):
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            for i in range(n):
+                Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / "data" / split / name / f"{i}.png")
+    return tmp_path
+
+
+FOLDER = ("dataset=image_folder", "dataset.root=data", "dataset.image_size=8", "dataset.memory_gb=0")
+STREAMED = (*FOLDER, "dataset.batch_size=8", "dataset.val_size=0", "epochs=3", "model.alpha=2", "hydra.run.dir=run")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_images_that_disappear_while_training_are_named(pictures: Path, workers: int) -> None:
+    remove = at_batch(1, 1, "import shutil; shutil.rmtree('data/train/cat')")
+    done = script(remove, *STREAMED, f"dataset.num_workers={workers}", folder=pictures)
+    assert done.returncode == 1
+    assert "error: dataset.root: cannot use data/train/cat/" in done.stderr
+    assert "the file is no longer there\nto resume: python train.py ckpt_path=last" in done.stderr
+    assert "Traceback" not in done.stderr
+    checkpoint = torch.load(pictures / "run/checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["epoch"] == 1  # the state at the accident, within the epoch
+    assert checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["completed"] >= 2
+
+
+def test_a_worker_that_is_killed_is_told(pictures: Path) -> None:
+    kill = at_batch(0, 1, "import multiprocessing as m; [os.kill(c.pid, 9) for c in m.active_children()]")
+    done = script(kill, *STREAMED, "dataset.num_workers=1", folder=pictures)
+    assert done.returncode == 1
+    # A thread of multiprocessing's may have had its say before.
+    told = done.stderr.splitlines()[-2]
+    assert told.startswith("error: a process that prepares batches was killed, often for want of memory; lower")
+
+
+def test_a_lack_of_memory_says_what_to_lower(tmp_path: Path) -> None:
+    greedy = at_batch(0, 1, "torch.empty(10**15)")
+    done = script(greedy, *SMALL, "hydra.run.dir=run", folder=tmp_path)
+    assert done.returncode == 1
+    assert "error: out of memory; lower dataset.batch_size, " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unforeseen_error_leaves_the_state_it_happened_in(tmp_path: Path) -> None:
+    done = script(at_batch(1, 7, "raise ZeroDivisionError"), *SMALL, "hydra.run.dir=run", folder=tmp_path)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+    checkpoint = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    assert (checkpoint["epoch"], checkpoint["global_step"]) == (1, 21 + 8)
+
+
+# --- safety
+
+
+class Malicious:
+    def __reduce__(self) -> tuple:
+        return os.system, ("touch executed",)
+
+
+def test_a_malicious_checkpoint_is_not_executed_and_says_why(run: Run, tmp_path: Path) -> None:
+    torch.save({"state_dict": {}, "contnet": Malicious()}, tmp_path / "evil.ckpt")
+    for entry in ("train", "evaluate"):
+        code, _, err = run(entry, "ckpt_path=evil.ckpt")
+        assert (code, err.count("\n")) == (1, 1)
+        assert "holds objects that would have to be executed to be read" in err
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "contnet.report.subprocess.run",
+        "pytorch_lightning.trainer.trainer.os.system",
+        "torchvision.datasets.cifar.pickle.loads",
+        "contnet.restore.torch.load",
+        "builtins.eval",
+    ],
+)
+def test_a_configuration_calls_nothing_but_trusted_packages(run: Run, tmp_path: Path, target: str) -> None:
+    code, _, err = run("train", f"dataset._target_={target}")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "dataset._target_ must name something of contnet., torch.optim., pytorch_lightning., " in err
+    assert run("train", "epochs=1", "model.alpha=2", "hydra.run.dir=run")[0] == 0
+    checkpoint = torch.load("run/checkpoints/last.ckpt", weights_only=True)
+    checkpoint["contnet"]["config"]["dataset"]["_target_"] = target
+    torch.save(checkpoint, "edited.ckpt")
+    code, _, err = run("evaluate", "ckpt_path=edited.ckpt")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "_target_ must name something of " in err
+
+
+# --- several processes
+
+
+def torchrun(folder: Path, *options: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "HYDRA_FULL_ERROR": "0"}
+    command = [sys.executable, "-m", "torch.distributed.run", *options]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+DDP = ("trainer=ddp", "trainer.accelerator=cpu", "dataset.batch_size=64", "epochs=2", "model.alpha=2")
+
+
+def test_two_agents_with_a_process_each_train_as_one_agent_with_two(tmp_path: Path) -> None:
+    train = (str(ROOT / "train.py"), *DDP)
+    one = torchrun(tmp_path, "--standalone", "--nproc-per-node=2", *train, "trainer.devices=2", "hydra.run.dir=one")
+    out, _ = one.communicate(timeout=240)
+    assert one.returncode == 0, out
+    meeting = ("--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:29711")
+    nodes = ("trainer.devices=1", "trainer.num_nodes=2")
+    agents = [torchrun(tmp_path, *meeting, *train, *nodes) for _ in range(2)]
+    for agent in agents:
+        out, _ = agent.communicate(timeout=240)
+        assert agent.returncode == 0, out
+    (folder,) = (tmp_path / "outputs" / "train").glob("*/*")  # one run, one folder
+    two = folder
+    for name in ("checkpoints/last.ckpt", "metrics.csv", "result.json", ".hydra/config.yaml"):
+        assert (two / name).is_file()
+    compare(tmp_path / "one", two)
+    results = [json.loads((path / "result.json").read_text()) for path in (tmp_path / "one", two)]
+    assert results[0]["test_loss"] == results[1]["test_loss"]
+
+
+def test_a_sweep_that_starts_processes_of_its_own_is_refused(run: Run) -> None:
+    code, out, _ = run("train", "-m", *DDP, "trainer.devices=2", "seed=1,2", "hydra.sweep.dir=sweep")
+    assert code == 1
+    assert "trainer.devices must be 1 in a sweep (-m) that starts its own processes, got 2;" in " ".join(out.split())
+
+
+def test_synchronised_batch_norm_is_refused_where_there_is_none(run: Run) -> None:
+    code, _, err = run("train", "trainer.accelerator=cpu", "trainer.sync_batchnorm=true")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "trainer.sync_batchnorm must be false on a CPU" in err
+
+
+def test_two_processes_told_to_stop_agree_and_go_on_to_the_same_end(tmp_path: Path) -> None:
+    options = (*DDP, "trainer.devices=2", "dataset.batch_size=32")
+    driver = tmp_path / "driver.py"
+    launch = [sys.executable, str(driver), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "HYDRA_FULL_ERROR": "0"}
+
+    def go(code: str, *more: str) -> subprocess.CompletedProcess[str]:
+        driver.write_text(f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}\nimport train; train.main()")
+        command = [*launch, *more] if more[0] != "ckpt_path=last" else [sys.executable, str(driver), *more]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False
+        )
+
+    assert go("", "hydra.run.dir=through").returncode == 0
+    stop = at_batch(1, 3, "trainer.is_global_zero or os.kill(os.getpid(), signal.SIGTERM)")
+    stopped = go(stop, "hydra.run.dir=run")
+    assert stopped.returncode == 75, stopped.stderr
+    checkpoint = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [{"n_batches": 10}]
+    assert len(checkpoint["contnet"]["train_score"]) == 2
+    resumed = go("", "ckpt_path=last", "hydra.run.dir=run")
+    assert resumed.returncode == 0, resumed.stderr
+    compare(tmp_path / "through", tmp_path / "run")
+
+
+# --- killed at random
+
+
+@pytest.mark.parametrize("options", [("--kills", "3"), ("--kills", "1", "--processes", "2")], ids=["one", "two"])
+def test_a_run_killed_at_random_moments_ends_as_the_one_that_was_not(options: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "benchmarks.kill", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "bit for bit" in done.stdout
