@@ -5,11 +5,15 @@ from omegaconf import DictConfig
 from contnet import resume
 from contnet.command_line import entry_point
 
+OBJECTIVE = "val_accuracy"
+"""What a search maximises."""
+
 
 @entry_point("train")
-def main(config: DictConfig) -> None:
-    if resume.is_finished_job():
-        return
+def main(config: DictConfig) -> float | None:
+    earlier = resume.result_of_earlier_job()
+    if earlier is not None:
+        return earlier.get(OBJECTIVE)
 
     from pytorch_lightning import seed_everything
 
@@ -29,7 +33,7 @@ def main(config: DictConfig) -> None:
     with accidents.explained():
         trainer.fit(classifier, data.train_loader(config.seed), data.val_loader(), ckpt_path=config.ckpt_path)
         metrics = {**trainer.callback_metrics, **trainer.test(classifier, data.test_loader(), verbose=False)[0]}
-    report.training(config, network, trainer, throughput, metrics)
+    return report.training(config, network, trainer, throughput, metrics).get(OBJECTIVE)
 
 
 if __name__ == "__main__":

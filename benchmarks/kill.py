@@ -25,7 +25,7 @@ from torch import Tensor
 
 ROOT = Path(__file__).parents[1]
 RUN = (
-    *("epochs=12", "model.alpha=4", "refine.epochs=[3,7]", "refine.variance=0.1", "lr_schedule.milestones=[9]"),
+    *("model.alpha=4", "refine.epochs=[3,7]", "refine.variance=0.1", "lr_schedule.milestones=[9]"),
     *("dataset.batch_size=32", "callbacks.checkpoint.every_n_minutes=0.0033", "trainer.accelerator=cpu"),
 )
 WALL_CLOCK = {"train_seconds", "images_per_second"}
@@ -122,12 +122,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     arguments = parser.parse_args()
     random.seed(arguments.seed)
-    several = ["trainer.strategy=ddp", f"trainer.devices={arguments.processes}"] if arguments.processes > 1 else []
+    options = [f"epochs={max(12, 2 * arguments.kills)}"]  # long enough for all of them
+    if arguments.processes > 1:
+        options += ["trainer.strategy=ddp", f"trainer.devices={arguments.processes}"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if start(folder / "through", *several).wait() != 0:
+        if start(folder / "through", *options).wait() != 0:
             sys.exit((folder / "through.log").read_text()[-2000:])
-        kills, while_writing = kill_and_restart(folder / "killed", arguments.kills, several)
+        kills, while_writing = kill_and_restart(folder / "killed", arguments.kills, options)
         found = differences(outcome(folder / "through"), outcome(folder / "killed"))
     print(f"{kills} kills, {while_writing} of them while a checkpoint was written")
     if found:

@@ -24,19 +24,19 @@ from contnet.errors import ConfigError, RunError, StopRun
 from contnet.sweep_summary import SweepSummary, write_summary
 
 
-def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
     """`hydra.main` for a function of the configuration, with errors as above. HYDRA_FULL_ERROR=1 shows tracebacks."""
 
-    def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
+    def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
         begun = False
 
         @wraps(task)
-        def job(config: DictConfig) -> None:
+        def job(config: DictConfig) -> Any:
             nonlocal begun
             begun = True
             folder = Path(HydraConfig.get().runtime.output_dir)
             try:
-                task(config)
+                return task(config)
             except StopRun as stop:
                 if rank() == 0:
                     print(f"{stop.reason}; {resume.how_to_resume(config_name, folder)}", file=sys.stderr)

@@ -39,8 +39,8 @@ PLAIN = re.compile(r"[\w./=,\[\]+-]+")  # needs no quotes in a shell
 
 def training(
     config: DictConfig, network: nn.Module, trainer: Trainer, throughput: Throughput, metrics: dict[str, Any]
-) -> None:
-    """Write `result.json`, give the loggers the hyper-parameters, and show the final table."""
+) -> dict[str, Any]:
+    """Write `result.json`, give the loggers the hyper-parameters, and show the final table; returns the result."""
     choices = HydraConfig.get().runtime.choices
     parameters = sum(parameter.numel() for parameter in network.parameters())
     final = {name: float(value) for name, value in metrics.items() if name.startswith(("train_", "val_", "test_"))}
@@ -76,6 +76,7 @@ def training(
     table.add_row("written to", str(_relative(folder)))
     table.add_row("checkpoint", str(_relative(folder / "checkpoints" / "last.ckpt")))
     Console().print(table)
+    return result
 
 
 def invariance(

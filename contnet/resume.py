@@ -68,16 +68,17 @@ def how_to_resume(program: str, folder: Path) -> str:
     return f"to resume: python {program}.py ckpt_path=last hydra.run.dir={relative}"
 
 
-def is_finished_job() -> bool:
-    """Whether this is a job of a sweep that an earlier run of the same sweep has finished."""
+def result_of_earlier_job() -> dict[str, Any] | None:
+    """The result of this job of a sweep, if an earlier run of the same sweep has finished it."""
     hydra = HydraConfig.get()
     result = Path(hydra.runtime.output_dir) / "result.json"
     if hydra.mode != RunMode.MULTIRUN or not result.exists():
-        return False
-    if json.loads(result.read_text()).get("overrides") != list(hydra.overrides.task):
-        return False
+        return None
+    earlier: dict[str, Any] = json.loads(result.read_text())
+    if earlier.get("overrides") != list(hydra.overrides.task):
+        return None
     log.info("job %s (%s) is finished already", hydra.job.num, " ".join(hydra.overrides.task))
-    return True
+    return earlier
 
 
 def is_same_job(config: DictConfig, earlier: dict[str, Any]) -> bool:

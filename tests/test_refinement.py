@@ -252,6 +252,7 @@ from torch import distributed
 def keep(config, network, *rest):
     rank = distributed.get_rank() if distributed.is_initialized() else 0
     torch.save(network.state_dict(), f"{config.run_dir}/rank{rank}.pt")
+    return {}
 contnet.report.training = keep
 """
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 from contnet.checkpointing import AtomicCheckpointIO
@@ -201,6 +202,44 @@ Throughput.on_train_batch_start = then
     names = ("test_accuracy_mean", "test_loss_mean", "test_accuracy_std", "runs")
     tables = [list(csv.DictReader(text.splitlines())) for text in (through, (tmp_path / "sweep/sweep.csv").read_text())]
     assert [[row[name] for name in names] for row in tables[0]] == [[row[name] for name in names] for row in tables[1]]
+
+
+@pytest.mark.parametrize(
+    ("plugin", "launcher"),
+    [
+        ("hydra_joblib_launcher", ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")),
+        ("hydra_submitit_launcher", ("hydra/launcher=submitit_local",)),
+    ],
+    ids=["joblib", "submitit"],
+)
+def test_a_sweep_has_the_same_table_whichever_launcher_ran_it(
+    tmp_path: Path, plugin: str, launcher: tuple[str, ...]
+) -> None:
+    pytest.importorskip(f"hydra_plugins.{plugin}")
+    sweep = ("-m", "epochs=1", "model.alpha=0,2", "seed=1,2")
+    script("", *sweep, "hydra.sweep.dir=basic", folder=tmp_path)
+    done = script("", *sweep, *launcher, "hydra.sweep.dir=other", folder=tmp_path)
+    assert done.returncode == 1
+    assert "job 1 (epochs=1 model.alpha=0 seed=2) failed: model.alpha must be a whole number" in " ".join(
+        done.stdout.split()
+    )
+    tables = []
+    for name in ("basic", "other"):
+        with (tmp_path / name / "sweep.csv").open() as file:
+            rows = [{k: v for k, v in row.items() if "seconds" not in k} for row in csv.DictReader(file)]
+        assert [(row["runs"], row["failed"]) for row in rows] == [("0", "2"), ("2", "0")]
+        tables.append(rows)
+    assert tables[0] == tables[1]
+
+
+def test_a_search_maximises_the_accuracy_on_validation_images(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    search = ("-m", "hydra/sweeper=search", "hydra.sweeper.n_trials=2", "epochs=1", "model.alpha=2")
+    done = script("", *search, "hydra.sweep.dir=search", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = OmegaConf.load(tmp_path / "search" / "optimization_results.yaml")
+    results = [json.loads((tmp_path / "search" / str(i) / "result.json").read_text()) for i in range(2)]
+    assert found.best_value == max(result["val_accuracy"] for result in results)
 
 
 def test_a_sweep_whose_jobs_changed_runs_them_again(run: Run) -> None:
