@@ -12,7 +12,7 @@ NOT_INVARIANT = 3
 
 @entry_point("evaluate")
 def main(config: DictConfig) -> None:
-    from contnet import monitoring, report, restore
+    from contnet import accidents, monitoring, report, restore
     from contnet.invariance.store import Store
     from contnet.invariance.study import Plan, study
 
@@ -21,7 +21,10 @@ def main(config: DictConfig) -> None:
     subjects, references = restore.subjects(config)
     as_trained = Plan(convergence=False)
     store = Store(Path(config.sweep.store))
-    with monitoring.steps(sum(subject.n_passes(plan) for subject in subjects) + len(references), "sweeping") as advance:
+    with (
+        accidents.explained(),
+        monitoring.steps(sum(subject.n_passes(plan) for subject in subjects) + len(references), "sweeping") as advance,
+    ):
         studies = [study(subject, plan, store, advance) for subject in subjects]
         beside = [study(reference, as_trained, store, advance) for reference in references]
     report.invariance(config, studies, beside, budget)

@@ -95,7 +95,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     with (folder / "metrics.csv").open() as file:
         rows = [{k: v for k, v in row.items() if k not in WALL_CLOCK} for row in csv.DictReader(file)]
     result = json.loads((folder / "result.json").read_text())
-    kept = {k: v for k, v in result.items() if k not in {*WALL_CLOCK, "overrides"}}
+    kept = {k: v for k, v in result.items() if k not in {*WALL_CLOCK, "overrides", "git_commit"}}
     parts = ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")
     return {**{part: checkpoint[part] for part in parts}, "metrics": rows, "result": kept}
 

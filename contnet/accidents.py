@@ -72,9 +72,9 @@ def explanation(error: Exception) -> str | None:
     """What happened and what to do, if it is known."""
     text = str(error)
     if isinstance(error, OSError) and error.errno in FULL:
-        return f"there is no room left to write{_file(error)}; free some, or put hydra.run.dir on another disk"
+        return f"there is no room left to write{_file(error)}; free some, or choose a folder on another disk"
     if isinstance(error, OSError) and error.errno in FORBIDDEN:
-        return f"it is not allowed to write{_file(error)}; choose another hydra.run.dir"
+        return f"it is not allowed to write{_file(error)}; choose another folder"
     out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
     if out_of_memory or any(phrase in text.lower() for phrase in OUT_OF_MEMORY):
         return "out of memory; lower dataset.batch_size, dataset.test_batch_size, dataset.memory_gb or model.alpha"

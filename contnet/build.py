@@ -182,8 +182,9 @@ def trainer(config: DictConfig, classifier: Classifier, data: ImageData, *more_c
 
 def _check_processes(trainer: Trainer, config: DictConfig) -> None:
     """Refuse several processes where they would get into each other's way."""
-    launcher = type(trainer.strategy.launcher).__name__
-    if HydraConfig.get().mode == RunMode.MULTIRUN and trainer.world_size > 1 and "Subprocess" in launcher:
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    launched = environment is not None and environment.creates_processes_externally
+    if HydraConfig.get().mode == RunMode.MULTIRUN and trainer.world_size > 1 and not launched:
         raise ConfigError(
             f"trainer.devices must be 1 in a sweep (-m) that starts its own processes, got {config.trainer.devices}; "
             "start them all with torchrun, or one job per node with hydra/launcher=submitit_slurm"

@@ -3,9 +3,11 @@
 This module and the entry points are imported before torch is, so that a typing error is answered at once.
 """
 
+import atexit
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from functools import wraps
@@ -21,6 +23,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandat
 
 from contnet import resume
 from contnet.errors import ConfigError, RunError, StopRun
+from contnet.processes import rank
 from contnet.sweep_summary import SweepSummary, write_summary
 
 
@@ -84,16 +87,15 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
     return decorate
 
 
-def rank() -> int:
-    """The number of this process among those that torchrun or SLURM have started together; 0 leads."""
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))
-
-
 def _for_this_process(overrides: list[str]) -> list[str]:
     """A run has one folder, the leading process's: the others make none and write nothing."""
     if rank() == 0:
         return overrides
     silent = ["hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none"]
+    if {"-m", "--multirun"} & set(overrides) and not any(o.startswith("hydra.sweep.dir=") for o in overrides):
+        unused = tempfile.mkdtemp()
+        atexit.register(shutil.rmtree, unused, ignore_errors=True)
+        silent.append(f"hydra.sweep.dir={unused}")
     return [*(o for o in overrides if not o.startswith("hydra.run.dir=")), "hydra.run.dir=.", *silent]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from io import BytesIO
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,8 @@ def training(
         "versions": _versions(),
         "git_commit": _git_commit(),
     }
+    if not trainer.is_global_zero:
+        return result
     for logger in trainer.loggers:
         logger.log_hyperparams(_flat(OmegaConf.to_container(config, resolve=True)), **_hp_metrics(logger, final))
         logger.finalize("success")
@@ -84,11 +87,10 @@ def invariance(
 ) -> None:
     """Write tables, pictures and the page of a study, and show what it found."""
     folder = Path(config.run_dir)
-    rows = [result.row() for study in [*studies, *references] for result in study.results]
-    write_csv(folder / "invariance.csv", rows)
-    (folder / "invariance.json").write_text(
-        json.dumps([_as_json(study) for study in [*studies, *references]], indent=1) + "\n"
-    )
+    everything = [*studies, *references]
+    write_csv(folder / "invariance.csv", [result.row() for study in everything for result in study.results])
+    found = [_finite(_as_json(study)) for study in everything]
+    (folder / "invariance.json").write_text(json.dumps(found, indent=1) + "\n")
     images = {}
     with SummaryWriter(str(folder / "tensorboard")) as tensorboard:
         for name, figure in pictures(studies, references):
@@ -105,8 +107,8 @@ def invariance(
         console.print(_invariance_table(study))
         for line in _findings(study, budget, config.dataset.root):
             console.print(line, markup=False, soft_wrap=True, highlight=False)
-    if len(studies) + len(references) > 1:
-        console.print(_comparison([*studies, *references]))
+    if len(everything) > 1:
+        console.print(_comparison(everything))
     console.print(f"written to {_relative(folder)}: report.html, the pictures in it, and their data", markup=False)
 
 
@@ -221,6 +223,15 @@ def _as_json(study: Study) -> dict[str, Any]:
         "convergence": [asdict(found) for found in study.convergence],
         "versions": _versions(),
     }
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for what is no finite number, which JSON has no word for."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _hp_metrics(logger: Any, final: dict[str, float]) -> dict[str, Any]:

@@ -61,7 +61,9 @@ def _key(override: str) -> str:
 
 
 def how_to_resume(program: str, folder: Path) -> str:
-    """The command that goes on with the run in `folder`."""
+    """The command that goes on with what was under way in `folder`."""
+    if program == "evaluate":
+        return "what is finished is kept: the same command goes on from there"
     if not (folder / LAST).exists():
         return "it had no checkpoint yet"
     relative = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

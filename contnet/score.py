@@ -1,5 +1,6 @@
 """How well logits fit labels."""
 
+import math
 from typing import Any
 
 from torch import Tensor, distributed, nn
@@ -11,7 +12,8 @@ class Score(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.loss = MeanMetric(nan_strategy="disable")  # whoever watches for NaN should see them
+        # By default NaN is left out, but who looks at a loss should see that it is none; "disable" drops the weights.
+        self.loss = MeanMetric(nan_strategy=math.nan)
         self.accuracy = Accuracy(task="multiclass", num_classes=num_classes)
 
     def update(self, logits: Tensor, labels: Tensor) -> None:

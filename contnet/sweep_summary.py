@@ -11,6 +11,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from contnet.processes import rank
+
 FIGURES = ("test_accuracy", "test_loss", "train_seconds")
 
 
@@ -22,15 +24,19 @@ class SweepSummary(Callback):
     """The folder of the sweep that is running in this process."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if rank() > 0:
+            return
         SweepSummary.directory = Path(config.hydra.sweep.dir)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        if config.hydra.mode == RunMode.MULTIRUN and job_return.status == JobStatus.FAILED:
+        if rank() == 0 and config.hydra.mode == RunMode.MULTIRUN and job_return.status == JobStatus.FAILED:
             error = " ".join(str(job_return._return_value).split())
             result = Path(config.hydra.runtime.output_dir) / "result.json"
             result.write_text(json.dumps({"error": error or type(job_return._return_value).__name__}, indent=2))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        if rank() > 0:
+            return
         write_summary(Path(config.hydra.sweep.dir))
 
 

@@ -271,7 +271,7 @@ def test_a_full_disk_is_told_and_leaves_the_last_good_checkpoint(tmp_path: Path)
     fill = at_batch(1, 3, "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))")
     done = script(fill, *SMALL, "hydra.run.dir=run", "~logger.tensorboard", folder=tmp_path)
     assert done.returncode == 1
-    assert "error: there is no room left to write; free some, or put hydra.run.dir on another disk" in done.stderr
+    assert "error: there is no room left to write; free some, or choose a folder on another disk" in done.stderr
     assert "Traceback" not in done.stderr
     checkpoint = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
     assert checkpoint["epoch"] == 0
@@ -412,6 +412,18 @@ def test_two_agents_with_a_process_each_train_as_one_agent_with_two(tmp_path: Pa
     compare(tmp_path / "one", two)
     results = [json.loads((path / "result.json").read_text()) for path in (tmp_path / "one", two)]
     assert results[0]["test_loss"] == results[1]["test_loss"]
+
+
+def test_a_sweep_under_torchrun_has_one_folder_and_one_table(tmp_path: Path) -> None:
+    sweep = (*DDP, "trainer.devices=2", "epochs=1", "seed=1,2")
+    agent = torchrun(tmp_path, "--standalone", "--nproc-per-node=2", str(ROOT / "train.py"), "-m", *sweep)
+    out, _ = agent.communicate(timeout=240)
+    assert agent.returncode == 0, out
+    (folder,) = (tmp_path / "outputs" / "multirun").glob("*/*")
+    with (folder / "sweep.csv").open() as file:
+        assert [row["runs"] for row in csv.DictReader(file)] == ["2"]
+    assert out.count("test_accuracy") == 2
+    assert out.count("mean ± standard deviation over seeds") == 1
 
 
 def test_a_sweep_that_starts_processes_of_its_own_is_refused(run: Run) -> None:

@@ -53,24 +53,25 @@ class Manifestation:
 
 
 def manifestations(
-    trained: Manifestation,
+    network: nn.Module,
     schemes: Sequence[str] | None,
     n_time_steps: Sequence[int] | None,
     rtol: Sequence[float] | None,
 ) -> list[Manifestation]:
     """Every fixed-step scheme with every number of steps, and every adaptive one with every tolerance (atol = rtol).
 
-    What is None is as trained. The training manifestation is always among them, for the others are measured by it.
+    What is None is as the network has it. The manifestation that it is in is always among them, for the others are
+    measured by it.
     """
-    if trained.scheme is None:
+    trained = Manifestation.of(network)
+    if trained.scheme is None or not isinstance(network, ContinuousNet):
         return [trained]
     found = []
     for name in [trained.scheme.name] if schemes is None else schemes:
         same = name == trained.scheme.name
         if name not in ADAPTIVE_SCHEMES:
-            default = trained.n_time_steps or 1
             scheme = trained.scheme if same else find_scheme(name)
-            found += [Manifestation(scheme, n) for n in n_time_steps or [default]]
+            found += [Manifestation(scheme, n) for n in n_time_steps or [network.n_time_steps]]
         elif rtol is None:
             found.append(Manifestation(trained.scheme if same else find_scheme(name)))
         else:

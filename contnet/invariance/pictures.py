@@ -98,7 +98,7 @@ def _accuracy(study: Study, ax: Axes, references: dict[str, list[tuple[int, floa
     if trained.n_time_steps:
         _ring(ax, trained.n_time_steps, study.trained_figures.accuracy)
     ax.set_xscale("log", base=2)
-    ax.set_xticks(sorted({result.manifestation.n_time_steps or 1 for result in study.results}))
+    ax.set_xticks(sorted({result.manifestation.n_time_steps for result in study.results} - {None}))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(PLAIN)
     ax.set_xlabel("n_time_steps")

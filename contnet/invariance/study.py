@@ -57,7 +57,7 @@ class Subject:
 
     def manifestations(self, plan: Plan) -> list[Manifestation]:
         """Those that the plan asks of it."""
-        return manifestations(Manifestation.of(self.network), plan.schemes, plan.n_time_steps, plan.rtol)
+        return manifestations(self.network, plan.schemes, plan.n_time_steps, plan.rtol)
 
     def n_passes(self, plan: Plan) -> int:
         """How often the test images have to pass through it."""
