@@ -12,7 +12,8 @@ NOT_INVARIANT = 3
 
 @entry_point("evaluate")
 def main(config: DictConfig) -> None:
-    from contnet import accidents, monitoring, report, restore
+    from contnet import accidents, monitoring, restore
+    from contnet.invariance.report import report
     from contnet.invariance.store import Store
     from contnet.invariance.study import Plan, study
 
@@ -27,7 +28,7 @@ def main(config: DictConfig) -> None:
     ):
         studies = [study(subject, plan, store, advance) for subject in subjects]
         beside = [study(reference, as_trained, store, advance) for reference in references]
-    report.invariance(config, studies, beside, budget)
+    report(config, studies, beside, budget)
     if strict and any(study.verdict.invariant is False for study in studies):
         sys.exit(NOT_INVARIANT)
 

@@ -10,6 +10,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, distributed
 
 from contnet.errors import RunError
+from contnet.integrate import IntegrationError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -75,6 +76,8 @@ def explanation(error: Exception) -> str | None:
         return f"there is no room left to write{_file(error)}; free some, or choose a folder on another disk"
     if isinstance(error, OSError) and error.errno in FORBIDDEN:
         return f"it is not allowed to write{_file(error)}; choose another folder"
+    if isinstance(error, IntegrationError):
+        return f"{text}; a larger scheme.rtol and scheme.atol, or a fixed-step scheme, may do"
     out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
     if out_of_memory or any(phrase in text.lower() for phrase in OUT_OF_MEMORY):
         return "out of memory; lower dataset.batch_size, dataset.test_batch_size, dataset.memory_gb or model.alpha"

@@ -20,8 +20,8 @@ from contnet.schemes import AdaptiveScheme, Scheme
 Rate = Callable[[Tensor], Tensor]
 
 
-class ToleranceError(RuntimeError):
-    """An adaptive solver cannot keep the error within its tolerance."""
+class IntegrationError(RuntimeError):
+    """An ODE cannot be integrated as asked: a solver cannot keep its tolerance, or the state is not finite."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def integrate_adaptively(
     """The state at the end of an interval on which theta is smooth, and the number of rate evaluations it took.
 
     Raises:
-        ToleranceError: if the solver cannot reach its tolerance (torchdiffeq: an underflow in dt).
+        IntegrationError: if the solver cannot reach its tolerance (torchdiffeq: an underflow in dt).
     """
     n_f_evals = 0
 
@@ -96,7 +96,7 @@ def integrate_adaptively(
     try:
         states = odeint(dynamics, x, t, method=scheme.name, rtol=scheme.rtol, atol=scheme.atol, options=options)
     except AssertionError as error:
-        raise ToleranceError(
+        raise IntegrationError(
             f"scheme {scheme.name} cannot reach rtol={scheme.rtol:g}, atol={scheme.atol:g}: {error}"
         ) from error
     return states[-1], n_f_evals

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from contnet import SCHEMES, ContinuousNet, ODEBlock, ResNet, Scheme
-from contnet.integrate import ToleranceError
+from contnet.integrate import IntegrationError
 from contnet.invariance.budget import Budget
 from contnet.invariance.convergence import asymptotic_slope, block_convergence, network_convergence
 from contnet.invariance.manifestation import Manifestation, manifestations
@@ -346,7 +346,7 @@ def test_a_solver_that_cannot_reach_its_tolerance_is_a_row_that_says_so(
     assert "scheme dopri5 cannot reach rtol=1e-30" in str(found.results[1].failed)
     network = subject().network
     found.results[1].manifestation.give(network)
-    with pytest.raises(ToleranceError):
+    with pytest.raises(IntegrationError):
         network(torch.randn(1, 3, 8, 8))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from contnet.integrate import ToleranceError
+from contnet.integrate import IntegrationError
 from contnet.invariance.convergence import Convergence, network_convergence
 from contnet.invariance.manifestation import Manifestation, manifestations
 from contnet.invariance.outcome import Batches, Outcome, observe
@@ -124,7 +124,7 @@ def study(subject: Subject, plan: Plan, store: Store, advance: Callable[[str], N
         trained.give(subject.network)
     base = next(result for result in results if result.trained)
     if base.figures is None:
-        raise ValueError(f"{subject.name} cannot be evaluated as it was trained: {base.failed}")
+        raise IntegrationError(f"{subject.name} cannot be evaluated as it was trained: {base.failed}")
     labels = reference.labels.cpu()
     verdicts = [
         judge(base, [result for result in results if result.recalibrated == own], labels, plan.tolerance)
@@ -148,7 +148,7 @@ def study(subject: Subject, plan: Plan, store: Store, advance: Callable[[str], N
 def _filled(blank: Result, subject: Subject, reference: Outcome, store: Store) -> Result:
     try:
         outcome = _outcome(subject, blank.manifestation, blank.recalibrated, store)
-    except ToleranceError as error:
+    except IntegrationError as error:
         return replace(blank, failed=str(error))
     return measure(blank, outcome, reference)
 
