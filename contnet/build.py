@@ -29,6 +29,7 @@ from contnet.classifier import Classifier, Normalise, parameter_groups
 from contnet.command_line import explain
 from contnet.data import ImageData
 from contnet.errors import ConfigError
+from contnet.gradient import GRADIENTS
 from contnet.networks.continuous import ContinuousNet
 from contnet.refinement import DepthRefinement
 from contnet.schemes import ADAPTIVE_SCHEMES, SCHEMES
@@ -61,6 +62,7 @@ RULES: dict[str, Rule] = {
     "seed": partial(arguments.integer, minimum=0),
     "scheme.name": partial(arguments.one_of, allowed=[*SCHEMES, *ADAPTIVE_SCHEMES]),
     "scheme.n_time_steps_per": partial(arguments.integer, minimum=1),
+    "scheme.gradient": partial(arguments.one_of, allowed=GRADIENTS),
     "scheme.rtol": above_0,
     "scheme.atol": above_0,
     "optimizer.lr": above_0,

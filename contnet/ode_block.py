@@ -2,12 +2,14 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
 
 from contnet import arguments
 from contnet.basis import PiecewiseConstant
+from contnet.gradient import GRADIENTS, WITH_ADJOINT, checkpointed, integrate_with_adjoint
 from contnet.integrate import fixed_grid, integrate_adaptively
 from contnet.schemes import AdaptiveScheme, Scheme, find_scheme
 
@@ -26,6 +28,7 @@ class ODEBlock(nn.Module):
         scheme: a name from `SCHEMES` or `ADAPTIVE_SCHEMES`, or a `Scheme` of one's own.
         epsilon: factor of the rate; with Euler and epsilon = n_time_steps = K the block is a plain stack of x + R(x).
         rtol, atol: tolerances of an adaptive scheme.
+        gradient: `backprop`, `checkpoint` or `adjoint`: see `contnet.gradient`.
 
     Raises:
         ValueError: if an argument is out of range or the scheme unknown.
@@ -40,12 +43,16 @@ class ODEBlock(nn.Module):
         epsilon: float = 1.0,
         rtol: float | None = None,
         atol: float | None = None,
+        gradient: str = "backprop",
     ) -> None:
         super().__init__()
+        self.gradient = arguments.one_of("gradient", gradient, GRADIENTS)
         self.basis = PiecewiseConstant(n_basis)
         self.nodes = nn.ModuleList(rate() for _ in range(n_basis))
         self.epsilon = arguments.number("epsilon", epsilon, minimum=0, exclusive=True)
         self.set_manifestation(scheme, n_basis if n_time_steps is None else n_time_steps, rtol, atol)
+        if gradient == "adjoint":
+            self._check_adjoint()
 
     def set_manifestation(
         self,
@@ -65,6 +72,19 @@ class ODEBlock(nn.Module):
         if isinstance(self.scheme, Scheme):
             self._grid = fixed_grid(self.scheme, self.n_time_steps, self.basis, self.epsilon)
             self._n_f_evals = self._grid.n_f_evals
+
+    def _check_adjoint(self) -> None:
+        if not isinstance(self.scheme, Scheme):
+            return
+        if self.n_time_steps % self.n_basis:
+            raise ValueError(
+                f"n_time_steps must be a multiple of n_basis for gradient=adjoint, got {self.n_time_steps}"
+            )
+        if self.scheme.name not in WITH_ADJOINT:
+            raise ValueError(
+                f"gradient must be backprop or checkpoint for {self.scheme.name}; adjoint has torchdiffeq's schemes, "
+                f"{', '.join(WITH_ADJOINT)} and the adaptive ones"
+            )
 
     def refine(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
         """Twice the nodes and twice the steps for the same theta(t), so that x(1) moves by the scheme's error alone.
@@ -117,18 +137,29 @@ class ODEBlock(nn.Module):
         # Autocast would hand on a state in 16 bits, where adding up many small increments loses them.
         if torch.is_autocast_enabled(x.device.type):
             x = x.float()
-        if isinstance(self.scheme, Scheme):
+        needs_gradient = torch.is_grad_enabled()
+        if isinstance(self.scheme, Scheme) and not (needs_gradient and self.gradient == "adjoint"):
             for locations in self._grid.locations:
                 rates = [self.basis.rate(self.nodes, interval) for interval in locations]
-                x = self._grid.step(rates, x)
+                if needs_gradient and self.gradient == "checkpoint":
+                    x = checkpointed(self._grid.step, rates, x)
+                else:
+                    x = self._grid.step(rates, x)
                 yield x
             return
-        self._n_f_evals = 0
+        n_f_evals = 0
         for k, interval in enumerate(self.basis.intervals):
-            rate = self.basis.rate(self.nodes, k)
-            x, n_f_evals = integrate_adaptively(self.scheme, rate, interval, self.epsilon, x)
-            self._n_f_evals += n_f_evals
+            x, n = self._through(interval, self.basis.rate(self.nodes, k), x)
+            n_f_evals += n
             yield x
+        self._n_f_evals = n_f_evals
+
+    def _through(self, interval: tuple[Fraction, Fraction], rate: nn.Module, x: Tensor) -> tuple[Tensor, int]:
+        if self.gradient == "adjoint" and torch.is_grad_enabled():
+            n_steps = self.n_time_steps // self.n_basis
+            return integrate_with_adjoint(self.scheme, rate, interval, n_steps, self.epsilon, x)
+        assert isinstance(self.scheme, AdaptiveScheme)
+        return integrate_adaptively(self.scheme, rate, interval, self.epsilon, x)
 
     def extra_repr(self) -> str:
         settings = f"scheme={self.scheme.name}, n_basis={self.n_basis}, n_time_steps={self.n_time_steps}"

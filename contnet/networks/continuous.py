@@ -23,7 +23,7 @@ class ContinuousNet(nn.Module):
         num_classes: classes to tell apart.
         alpha: channels of the first segment.
         initial_time_d: nodes K of every ODE block.
-        scheme, rtol, atol: as for `ODEBlock`.
+        scheme, rtol, atol, gradient: as for `ODEBlock`.
         n_time_steps_per: steps on each node's interval, so that n_time_steps = K n_time_steps_per.
         time_epsilon: epsilon of every ODE block; `initial_time_d` unless given, where a step of Euler's is x + R(x).
         batch_norm: false drops every batch norm.
@@ -53,6 +53,7 @@ class ContinuousNet(nn.Module):
         rtol: float | None = None,
         atol: float | None = None,
         widen_factor: int | None = None,
+        gradient: str = "backprop",
     ) -> None:
         super().__init__()
         arguments.integer("in_channels", in_channels, minimum=1)
@@ -97,7 +98,7 @@ class ContinuousNet(nn.Module):
             else:
                 self.stitches.append(conv1x1(incoming, channels, stride))
             rate = partial(unit, channels, channels)
-            self.blocks.append(ODEBlock(rate, initial_time_d, n_time_steps, scheme, time_epsilon, rtol, atol))
+            self.blocks.append(ODEBlock(rate, initial_time_d, n_time_steps, scheme, time_epsilon, rtol, atol, gradient))
             incoming = channels
         head: dict[str, nn.Module] = {
             "pool": nn.AdaptiveAvgPool2d(1),
