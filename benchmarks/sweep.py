@@ -8,9 +8,6 @@ pays for normalisation, scores and the count of operations on top, and saves on 
 share them.
 """
 
-import argparse
-import json
-import platform
 import statistics
 import tempfile
 import time
@@ -20,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.measure import parser, write
 from contnet import ContinuousNet
 from contnet.classifier import Normalise
 from contnet.invariance.outcome import Batches
@@ -41,11 +39,9 @@ def seconds_per_evaluation(network: ContinuousNet, images: list[Tensor], n_image
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks/sweep.json"))
-    arguments = parser.parse_args()
+    made = parser(__doc__, "sweep")
+    made.add_argument("--images", type=int, default=10_000)
+    arguments = made.parse_args()
     device = torch.device(arguments.device)
     torch.manual_seed(0)
     pixels = torch.randint(0, 256, (arguments.images, 3, 32, 32), dtype=torch.uint8, device=device)
@@ -92,15 +88,11 @@ def main() -> None:
         "plain_microseconds_per_evaluation": 1e6 * unit,
         "spread": [1e6 * min(per_evaluation), 1e6 * max(per_evaluation)],
         "ratio": ratio,
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
     }
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
     print(f"sweep of {len(found.results)} manifestations, {n_f_evals} rate evaluations an image: {swept:.1f} s")
     print(f"plain inference: {1e6 * unit:.1f} us an evaluation ({len(per_evaluation)} times)")
     print(f"sweep over the sum of its rate evaluations: {ratio:.3f} (target: at most 1.15)")
+    write(arguments.json, result, arguments.device)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,106 @@
+"""What the benchmarks share: a training step, sides that take turns, and the form of a result."""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+class TrainingStep:
+    """Forward, backward and an SGD step on random images of CIFAR's shape."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        batch_size: int = 128,
+        precision: torch.dtype = torch.bfloat16,
+        channels_last: bool = True,
+        device: str = "cpu",
+    ) -> None:
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.network = network.to(device).to(memory_format=layout)
+        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+        self.images = torch.randn(batch_size, 3, 32, 32, device=device).to(memory_format=layout)
+        self.labels = torch.randint(0, 10, (batch_size,), device=device)
+        self.precision = precision
+        self.device = device
+
+    def __call__(self) -> None:
+        self.optimizer.zero_grad()
+        with torch.autocast(self.device, self.precision, enabled=self.precision != torch.float32):
+            loss = nn.functional.cross_entropy(self.network(self.images), self.labels)
+        loss.backward()
+        self.optimizer.step()
+
+    def flops(self) -> int:
+        """Floating-point operations of forward and backward."""
+        with FlopCounterMode(display=False) as counter:
+            self()
+        return counter.get_total_flops()
+
+
+def in_turns(
+    sides: Mapping[str, Callable[[], Any]], rounds: int, device: str = "cpu", warm_up: int = 2
+) -> dict[str, list[float]]:
+    """Seconds of each side, which take turns, so that whatever else the machine does meets all of them alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(rounds + warm_up):
+        for name, side in sides.items():
+            elapsed = clock(side, device)
+            if turn >= warm_up:
+                seconds[name].append(elapsed)
+    return seconds
+
+
+def clock(action: Callable[[], Any], device: str = "cpu") -> float:
+    """Wall time of an action in seconds."""
+    start = time.perf_counter()
+    action()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def ratio(a: list[float], b: list[float]) -> dict[str, float]:
+    """Median of a over b, turn by turn, with its quartiles."""
+    ratios = [x / y for x, y in zip(a, b, strict=True)]
+    low, _, high = statistics.quantiles(ratios, n=4)
+    return {"median": statistics.median(ratios), "low": low, "high": high}
+
+
+def shown(found: Mapping[str, float]) -> str:
+    """A ratio in words."""
+    return f"{found['median']:.3f} (quartiles {found['low']:.3f} to {found['high']:.3f})"
+
+
+def parser(description: str | None, name: str, rounds: int | None = None) -> argparse.ArgumentParser:
+    """The options that every benchmark has."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if rounds is not None:
+        made.add_argument("--rounds", type=int, default=rounds, help="times that each side is measured")
+    made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    made.add_argument("--json", type=Path, default=Path(f"outputs/benchmarks/{name}.json"))
+    return made
+
+
+def machine(device: str = "cpu") -> str:
+    """Where a figure was measured."""
+    if device == "cuda":
+        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
+    return f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def write(path: Path, result: dict[str, Any], device: str = "cpu") -> None:
+    """Keep a result, with its machine, and say where."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**result, "machine": machine(device)}, indent=2) + "\n")
+    print(f"{machine(device)}; written to {path}")
