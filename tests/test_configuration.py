@@ -85,5 +85,5 @@ def test_a_target_that_is_not_ours_is_never_called() -> None:
     config = composed()
     OmegaConf.update(config, "callbacks.evil", {"_target_": "os.system", "command": "false"}, force_add=True)
     data = build.data(config, train=False)
-    with pytest.raises(build.ConfigError, match=r"callbacks._target_ must begin with one of .*; got 'os.system'"):
+    with pytest.raises(build.ConfigError, match=r"callbacks._target_ must name something of .*; got 'os.system'"):
         build.trainer(config, build.classifier(config, build.network(config, data), data), data)
