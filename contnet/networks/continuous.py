@@ -93,7 +93,8 @@ class ContinuousNet(nn.Module):
             if incoming == channels and (widen_factor is not None or not stitch):
                 self.stitches.append(nn.Identity())
             elif stitch:
-                residual, shortcut = unit(incoming, channels, stride), conv1x1(incoming, channels, stride)
+                shortcut = conv1x1(incoming, channels, stride)
+                residual = unit(incoming, channels, stride)
                 self.stitches.append(SkipConnection(residual, shortcut, epsilon=time_epsilon / n_time_steps))
             else:
                 self.stitches.append(conv1x1(incoming, channels, stride))
