@@ -73,11 +73,12 @@ class Classifier(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         normalised = self.normalise(images)
-        if self.training and len(images) == self.compile_for:
+        if self.compile_for is None or (self.training and len(images) == self.compile_for):
             return self.network(normalised)
-        # forward is never the compiled one: a last smaller batch and evaluation would each cost a compilation, and what
-        # is reported of a network must not depend on how it was trained.
-        return self.network.forward(normalised)
+        # A last smaller batch and evaluation would each cost a compilation, and what is reported of a network must not
+        # depend on how it was trained.
+        with torch.compiler.set_stance("force_eager"):
+            return self.network(normalised)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self._step("train", batch)
@@ -116,7 +117,7 @@ class Classifier(LightningModule):
         if self.compile_for is not None:
             # Without a reset each depth would count against dynamo's limit of recompilations.
             torch._dynamo.reset()
-            self.network.compile()
+            self.network.compile(dynamic=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["contnet"] = {**self.metadata, "n_basis": getattr(self.network, "n_basis", None)}

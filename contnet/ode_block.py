@@ -3,6 +3,8 @@
 import copy
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 from contnet import arguments
 from contnet.basis import PiecewiseConstant
 from contnet.gradient import GRADIENTS, WITH_ADJOINT, checkpointed, integrate_with_adjoint
-from contnet.integrate import fixed_grid, integrate_adaptively
+from contnet.integrate import FixedGrid, fixed_grid, integrate_adaptively
 from contnet.schemes import AdaptiveScheme, Scheme, find_scheme
 
 
@@ -50,6 +52,7 @@ class ODEBlock(nn.Module):
         self.basis = PiecewiseConstant(n_basis)
         self.nodes = nn.ModuleList(rate() for _ in range(n_basis))
         self.epsilon = arguments.number("epsilon", epsilon, minimum=0, exclusive=True)
+        self._step = FixedGrid.step
         self.set_manifestation(scheme, n_basis if n_time_steps is None else n_time_steps, rtol, atol)
         if gradient == "adjoint":
             self._check_adjoint()
@@ -72,6 +75,15 @@ class ODEBlock(nn.Module):
         if isinstance(self.scheme, Scheme):
             self._grid = fixed_grid(self.scheme, self.n_time_steps, self.basis, self.epsilon)
             self._n_f_evals = self._grid.n_f_evals
+
+    def compile(self, *args: Any, **options: Any) -> None:
+        """Compile one step for all steps and nodes, with the arguments of `torch.compile`, so that depth costs no
+        compilation. Where torchdiffeq takes the steps, the rate is compiled instead."""
+        if isinstance(self.scheme, Scheme) and self.gradient != "adjoint":
+            self._step = torch.compile(FixedGrid.step, *args, **options)
+            return
+        for node in self.nodes:
+            node.compile(*args, **options)
 
     def _check_adjoint(self) -> None:
         if not isinstance(self.scheme, Scheme):
@@ -142,9 +154,9 @@ class ODEBlock(nn.Module):
             for locations in self._grid.locations:
                 rates = [self.basis.rate(self.nodes, interval) for interval in locations]
                 if needs_gradient and self.gradient == "checkpoint":
-                    x = checkpointed(self._grid.step, rates, x)
+                    x = checkpointed(partial(self._step, self._grid), rates, x)
                 else:
-                    x = self._grid.step(rates, x)
+                    x = self._step(self._grid, rates, x)
                 yield x
             return
         n_f_evals = 0

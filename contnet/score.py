@@ -1,10 +1,34 @@
 """How well logits fit labels."""
 
-import math
 from typing import Any
 
+import torch
 from torch import Tensor, distributed, nn
-from torchmetrics import Accuracy, MeanMetric
+from torchmetrics import Accuracy, Metric
+
+
+class MeanLoss(Metric):
+    """The mean over images of a loss that is given batch by batch.
+
+    torchmetrics' own mean looks for NaN in each batch, and a GPU would have to be waited for; here NaN stays NaN.
+    """
+
+    total: Tensor
+    n_images: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("n_images", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, mean: Tensor, n_images: int) -> None:
+        """Count in a batch of `n_images`, over which the loss has this mean."""
+        self.total += mean * n_images
+        self.n_images += n_images
+
+    def compute(self) -> Tensor:
+        """The mean over all images."""
+        return self.total / self.n_images
 
 
 class Score(nn.Module):
@@ -12,14 +36,13 @@ class Score(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        # By default NaN is left out, but who looks at a loss should see that it is none; "disable" drops the weights.
-        self.loss = MeanMetric(nan_strategy=math.nan)
+        self.loss = MeanLoss()
         self.accuracy = Accuracy(task="multiclass", num_classes=num_classes)
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Count a batch in."""
         logits = logits.detach()
-        self.loss.update(nn.functional.cross_entropy(logits, labels), weight=len(labels))
+        self.loss.update(nn.functional.cross_entropy(logits, labels), len(labels))
         self.accuracy.update(logits, labels)
 
     def gathered(self) -> list[dict[str, Any]]:

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from contnet import ContinuousNet
+from contnet import SCHEMES, ContinuousNet
 from contnet.classifier import Classifier, Normalise, parameter_groups
 from tests.conftest import Run
 
@@ -42,6 +43,36 @@ def test_the_training_loss_is_smoothed_and_the_logged_one_is_not(smoothing: floa
     assert torch.allclose(loss, -(targets * log_probabilities).sum(1).mean())
     logged = classifier.scores["train_score"].loss.compute()
     assert torch.allclose(logged, nn.functional.cross_entropy(network(normalise(images)), labels))
+
+
+class ValuesLookedAt(TorchDispatchMode):
+    """Notes each operation whose outcome for the program depends on the values in a tensor: it waits for the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(func.tags):
+            self.seen.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("gradient", ["backprop", "checkpoint"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_training_step_never_waits_for_the_device(scheme: str, gradient: str) -> None:
+    network = ContinuousNet(alpha=2, initial_time_d=2, scheme=scheme, gradient=gradient)
+    classifier = Classifier(network, Normalise((0.5,) * 3, (0.2,) * 3), 10, None, None, {})  # type: ignore[arg-type]
+    classifier.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign]
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+    images, labels = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8), torch.tensor([0, 1, 2, 9])
+    with ValuesLookedAt() as watch, torch.autocast("cpu", torch.bfloat16):
+        classifier.training_step((images, labels), 0).backward()
+        optimizer.step()
+    assert watch.seen == []
+    with ValuesLookedAt() as watch:
+        images.sum().item()
+    assert watch.seen == ["aten._local_scalar_dense.default"]
 
 
 def test_the_averaged_weights_are_what_is_tested_kept_and_evaluated(run: Run) -> None:

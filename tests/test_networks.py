@@ -4,8 +4,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from contnet import SCHEMES, ContinuousNet, ResNet, WideContinuousNet, WideResNet
+from contnet.networks import continuous
 from contnet.units import SkipConnection
 
 
@@ -150,6 +152,44 @@ def test_a_residual_unit_of_a_resnet_is_what_it_says() -> None:
     dropped = unit(x)
     torch.manual_seed(1)
     assert not torch.equal(dropped, unit(x))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch.compile looks at it
+@pytest.mark.parametrize(
+    ("scheme", "gradient", "at_once", "n_compilations"),
+    [
+        ("rk4", "backprop", True, 1),
+        ("rk4", "backprop", False, 6),  # a stitch and a step in each of three segments
+        ("rk4", "checkpoint", True, 9),  # and each step once more for the way back
+        ("bosh3", "backprop", True, 6),
+        (
+            "dopri5",
+            "adjoint",
+            True,
+            11,
+        ),  # the stitches, the rates, and these without and with a gradient for the way back
+    ],
+)
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_compiled_network_is_the_same_and_depth_costs_no_compilation(
+    scheme: str, gradient: str, at_once: bool, n_compilations: int, depth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(continuous, "WHOLE_UP_TO", 24 if at_once else 0)
+    torch._dynamo.reset()
+    network = ContinuousNet(alpha=2, initial_time_d=depth, scheme=scheme, gradient=gradient)
+    plain = copy.deepcopy(network)
+    backend = CompileCounterWithBackend("aot_eager")
+    network.compile(dynamic=False, backend=backend)
+    images = torch.randn(4, 3, 8, 8)
+    outputs = [net(images) for net in (network, plain)]
+    assert torch.equal(*outputs)
+    for output in outputs:
+        output.square().sum().backward()
+    assert backend.frame_count == n_compilations
+    for ours, theirs in zip(network.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(ours.grad, theirs.grad)
+    for name, value in plain.state_dict().items():
+        assert torch.equal(network.state_dict()[name], value), name
 
 
 @pytest.mark.parametrize("scheme", [*SCHEMES, "dopri5"])

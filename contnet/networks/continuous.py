@@ -11,6 +11,10 @@ from contnet.ode_block import ODEBlock
 from contnet.schemes import AdaptiveScheme, Scheme
 from contnet.units import ResidualUnit, SkipConnection, conv1x1, conv3x3, initialise, initialise_rate
 
+WHOLE_UP_TO = 24
+"""Rate evaluations of a network that is still compiled as a whole: quicker than one compiled by steps, but each of them
+adds to the compilation (see benchmarks.compile_time). ContinuousNet 2-2-2 with RK4 has as many."""
+
 
 class ContinuousNet(nn.Module):
     """ContinuousNet (Queiruga et al. 2020, section 4): (N, in_channels, H, W) -> logits (N, num_classes).
@@ -158,6 +162,17 @@ class ContinuousNet(nn.Module):
         """Compute the same network by another graph: see `ODEBlock.set_manifestation`."""
         for block in self.ode_blocks:
             block.set_manifestation(scheme, n_time_steps, rtol, atol)
+
+    def compile(self, *args: Any, **options: Any) -> None:
+        """Compile the network as it is now, with the arguments of `torch.compile`: one of few rate evaluations as a
+        whole, a deeper one by its stitches and one step of each ODE block, so that depth costs no compilation."""
+        self._compiled_call_impl = None
+        plain = isinstance(self.scheme, Scheme) and self.ode_blocks[0].gradient == "backprop"
+        if plain and self.n_f_evals <= WHOLE_UP_TO:
+            super().compile(*args, **options)
+            return
+        for module in (*self.stitches, *self.blocks):
+            module.compile(*args, **options)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
