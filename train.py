@@ -21,7 +21,7 @@ def main(config: DictConfig) -> float | None:
 
     monitoring.quieten()
     build.check(config)
-    config = restore.unfinished_job(config)
+    config = restore.unfinished_job(build.on_this_machine(config))
     seed_everything(config.seed, workers=True, verbose=False)
     data = build.data(config, train=True)
     network = build.network(config, data)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
@@ -94,6 +95,22 @@ def check(config: DictConfig) -> None:
         if value is not ... and not optional:
             with naming(key.rpartition(".")[0]):
                 rule(key.rpartition(".")[2], value)
+
+
+def on_this_machine(config: DictConfig) -> DictConfig:
+    """The configuration with what trainer.precision=auto means here, so that a checkpoint says what it was trained in:
+    bf16-mixed where the device multiplies in bfloat16 faster than in float32, else 32-true."""
+    if config.trainer.precision != "auto":
+        return config
+    config = config.copy()
+    on_gpu = config.trainer.accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available()
+    if on_gpu:
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # A CPU without AMX has no such units, whatever else it can do with bfloat16.
+        has_bfloat16 = config.trainer.accelerator in ("cpu", "auto") and torch.cpu._is_amx_tile_supported()
+    config.trainer.precision = "bf16-mixed" if has_bfloat16 else "32-true"
+    return config
 
 
 def data(config: DictConfig, *, train: bool) -> ImageData:

@@ -114,10 +114,13 @@ class Classifier(LightningModule):
 
     def recompile(self) -> None:
         """Compile the network as it is now, if it is to be compiled at all."""
-        if self.compile_for is not None:
-            # Without a reset each depth would count against dynamo's limit of recompilations.
-            torch._dynamo.reset()
-            self.network.compile(dynamic=False)
+        if self.compile_for is None:
+            return
+        # Without a reset each depth would count against dynamo's limit of recompilations.
+        torch._dynamo.reset()
+        # On a GPU as CUDA graphs, which put gradients where they put them the last time: none can be added up there.
+        as_graphs = self.device.type == "cuda" and self.trainer.accumulate_grad_batches == 1
+        self.network.compile(dynamic=False, mode="reduce-overhead" if as_graphs else None)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["contnet"] = {**self.metadata, "n_basis": getattr(self.network, "n_basis", None)}

@@ -2,6 +2,7 @@ import inspect
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pytorch_lightning import Trainer
@@ -42,6 +43,28 @@ def test_the_defaults_are_the_seeds_recipe() -> None:
     assert config.dataset.batch_size == 128
     assert config.lr_schedule.milestones == [30, 60, 90]
     assert (config.optimizer.lr, config.optimizer.momentum, config.optimizer.weight_decay) == (0.1, 0.9, 5e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "has_gpu", "units", "precision"),
+    [
+        (["trainer=cpu"], True, {"cpu"}, "bf16-mixed"),
+        (["trainer=cpu"], True, {"gpu"}, "32-true"),
+        (["trainer=gpu"], True, {"gpu"}, "bf16-mixed"),
+        (["trainer=gpu"], True, {"cpu"}, "32-true"),
+        (["trainer=ddp", "trainer.precision=auto"], True, {"gpu"}, "bf16-mixed"),
+        (["trainer=ddp", "trainer.precision=auto"], False, {"cpu"}, "bf16-mixed"),
+        (["trainer=cpu", "trainer.precision=32-true"], False, {"cpu"}, "32-true"),
+        (["trainer=default"], True, {"cpu", "gpu"}, "32-true"),
+    ],
+)
+def test_precision_follows_the_device(
+    options: list[str], has_gpu: bool, units: set[str], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: "gpu" in units)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: "cpu" in units)
+    assert build.on_this_machine(composed(*options)).trainer.precision == precision
 
 
 @pytest.mark.parametrize("option", ["model=continuous_net", "model=continuous_net_act_first"])

@@ -299,7 +299,7 @@ def test_a_network_is_compiled_once_for_each_depth(run: Run, monkeypatch: pytest
     """Once: not again for the last, smaller batch of an epoch, nor for validation and testing."""
     counter = CompileCounter()
     compile_module = ContinuousNet.compile
-    monkeypatch.setattr(ContinuousNet, "compile", lambda self, dynamic: compile_module(self, backend=counter))
+    monkeypatch.setattr(ContinuousNet, "compile", lambda self, **options: compile_module(self, backend=counter))
     code, _, _ = run("train", "epochs=3", "model.alpha=2", "refine.epochs=[1,2]", "compile=true")
     assert code == 0
     assert counter.frame_count == 3
