@@ -70,6 +70,7 @@ class Classifier(LightningModule):
         self.seed = seed
         self.label_smoothing = label_smoothing
         self.compile_for = compile_for
+        self._logged_pass: tuple[str, int] | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         normalised = self.normalise(images)
@@ -81,28 +82,27 @@ class Classifier(LightningModule):
             return self.network(normalised)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits = self._step("train", batch)
+        logits = self._step("train", batch, batch_idx)
         return nn.functional.cross_entropy(logits, batch[1], label_smoothing=self.label_smoothing)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._step("val", batch)
+        self._step("val", batch, batch_idx)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._step("test", batch)
+        self._step("test", batch, batch_idx)
 
-    def _step(self, split: str, batch: Batch) -> Tensor:
+    def _step(self, split: str, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
         score: Any = self.scores[f"{split}_score"]
         logits = self(images)
         score.update(logits, labels)
         # Metric objects, not numbers: Lightning then computes them once, at the end of the epoch, over all processes.
-        self.log_dict(
-            {f"{split}_loss": score.loss, f"{split}_accuracy": score.accuracy},
-            on_step=False,
-            on_epoch=True,
-            prog_bar=True,
-            batch_size=len(labels),
-        )
+        # It has to be told of them once an epoch, which a resumed run does not begin with batch 0.
+        pass_ = (split, self.current_epoch)
+        if batch_idx == 0 or pass_ != self._logged_pass:
+            self._logged_pass = pass_
+            metrics = {f"{split}_loss": score.loss, f"{split}_accuracy": score.accuracy}
+            self.log_dict(metrics, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels))
         return logits
 
     def configure_optimizers(self) -> Any:
@@ -141,7 +141,11 @@ class Classifier(LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Dropout, if there is any, is a function of seed and batch, so that a resumed run draws what the other drew.
-        torch.manual_seed(keyed_generator(self.seed, self.current_epoch, batch_idx, self.global_rank).initial_seed())
+        seed = keyed_generator(self.seed, self.current_epoch, batch_idx, self.global_rank).initial_seed()
+        # Not torch.manual_seed, which formats a traceback for every kind of device that is not there.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
 
 def parameter_groups(network: nn.Module, *, decay_norm_and_bias: bool) -> list[dict[str, Any]]:

