@@ -20,6 +20,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from benchmarks.measure import TrainingStep, parser, ratio, shown, write
 from contnet import ContinuousNet, build
+from contnet.heap import keep_freed_memory
 from contnet.monitoring import Throughput, quieten
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -65,6 +66,7 @@ def main() -> None:
     made.add_argument("--scheme", default="euler")
     options = made.parse_args()
     quieten()
+    keep_freed_memory()  # as train.py does
     with tempfile.TemporaryDirectory() as folder:
         make_images(Path(folder) / "images", options.batches)
         overrides = [f"run_dir={folder}/run", "dataset=image_folder", f"dataset.root={folder}/images"]

@@ -2,21 +2,28 @@
 
     python -m benchmarks.step
 
-As fast as each goes: bf16, channels last and, for contnet and ResNet, compiled. As torchdiffeq's users run it: float32,
-NCHW, eager; contnet in that setting, too. The sides of a comparison take turns.
+As fast as each goes: bf16, channels last, compiled, with a heap that keeps what is freed, as train.py has it. As
+torchdiffeq's users run it: float32, NCHW, eager; contnet in that setting, too. Every side has a process of its own, and
+they take turns.
 """
 
+import statistics
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchdiffeq import odeint
 
-from benchmarks.measure import TrainingStep, in_turns, parser, ratio, shown, write
+from benchmarks.measure import OwnProcess, TrainingStep, in_turns, parser, ratio, shown, write
 from contnet import ContinuousNet, ResNet
+from contnet.heap import keep_freed_memory
 from contnet.ode_block import ODEBlock
 
-TORCHDIFFEQ = {"euler": "euler", "midpoint": "midpoint", "rk4": "rk4"}
+STEPS_A_TURN = 4
+FAST = ("resnet", "our_euler", "our_rk4")
+PLAIN = ("stock_euler", "our_euler", "stock_rk4", "our_rk4")
 
 
 class StockBlock(nn.Module):
@@ -42,58 +49,61 @@ class StockBlock(nn.Module):
 def stock(scheme: str) -> ContinuousNet:
     """A ContinuousNet that leaves the integration to torchdiffeq."""
     network = ContinuousNet(initial_time_d=2, scheme=scheme)
-    network.blocks = nn.ModuleList(StockBlock(block, TORCHDIFFEQ[scheme]) for block in network.ode_blocks)
+    network.blocks = nn.ModuleList(StockBlock(block, scheme) for block in network.ode_blocks)
     return network
 
 
-def compiled(network: nn.Module) -> nn.Module:
-    network.compile()
-    return network
+def network(name: str) -> nn.Module:
+    if name == "resnet":
+        return ResNet(depth=20)
+    integrated, scheme = name.split("_")
+    return stock(scheme) if integrated == "stock" else ContinuousNet(initial_time_d=2, scheme=scheme)
+
+
+def fast(name: str, device: str) -> Callable[[], None]:
+    keep_freed_memory()
+    made = network(name)
+    step = TrainingStep(made, device=device)
+    made.compile(dynamic=False)
+    return partial(several, step)
+
+
+def plain(name: str, device: str) -> Callable[[], None]:
+    return partial(several, TrainingStep(network(name), precision=torch.float32, channels_last=False, device=device))
+
+
+def several(step: TrainingStep) -> None:
+    """A turn: the first step of it finds caches full of other sides' data."""
+    for _ in range(STEPS_A_TURN):
+        step()
 
 
 def main() -> None:
     options = parser(__doc__, "step", rounds=15).parse_args()
     device = options.device
-
-    def euler() -> ContinuousNet:
-        return ContinuousNet(initial_time_d=2)
-
-    def rk4() -> ContinuousNet:
-        return ContinuousNet(initial_time_d=2, scheme="rk4")
-
-    as_users = {"precision": torch.float32, "channels_last": False, "device": device}
-    fast = {
-        "resnet": TrainingStep(compiled(ResNet(depth=20)), device=device),
-        "euler": TrainingStep(compiled(euler()), device=device),
-        "rk4": TrainingStep(compiled(rk4()), device=device),
-    }
-    plain = {
-        "stock_euler": TrainingStep(stock("euler"), **as_users),
-        "plain_euler": TrainingStep(euler(), **as_users),
-        "stock_rk4": TrainingStep(stock("rk4"), **as_users),
-        "plain_rk4": TrainingStep(rk4(), **as_users),
-    }
-    work = {name: TrainingStep(make(), device=device).flops() for name, make in (("euler", euler), ("rk4", rk4))}
-    seconds = in_turns({**fast, **plain}, options.rounds, device)
+    sides = {name: OwnProcess(fast, name, device, device=device) for name in FAST}
+    sides |= {f"plain {name}": OwnProcess(plain, name, device, device=device) for name in PLAIN}
+    work = {name: TrainingStep(network(name), device=device).flops() for name in FAST}
+    seconds = in_turns(sides, options.rounds)
     found = {
-        "euler_over_resnet": ratio(seconds["euler"], seconds["resnet"]),
-        "rk4_over_euler": ratio(seconds["rk4"], seconds["euler"]),
-        "stock_over_fast_euler": ratio(seconds["stock_euler"], seconds["euler"]),
-        "stock_over_fast_rk4": ratio(seconds["stock_rk4"], seconds["rk4"]),
-        "stock_over_plain_euler": ratio(seconds["stock_euler"], seconds["plain_euler"]),
-        "stock_over_plain_rk4": ratio(seconds["stock_rk4"], seconds["plain_rk4"]),
+        "euler_over_resnet": ratio(seconds["our_euler"], seconds["resnet"]),
+        "rk4_over_euler": ratio(seconds["our_rk4"], seconds["our_euler"]),
+        "stock_over_fast_euler": ratio(seconds["plain stock_euler"], seconds["our_euler"]),
+        "stock_over_fast_rk4": ratio(seconds["plain stock_rk4"], seconds["our_rk4"]),
+        "stock_over_plain_euler": ratio(seconds["plain stock_euler"], seconds["plain our_euler"]),
+        "stock_over_plain_rk4": ratio(seconds["plain stock_rk4"], seconds["plain our_rk4"]),
     }
-    medians = {name: sorted(values)[len(values) // 2] for name, values in seconds.items()}
+    medians = {name: statistics.median(values) / STEPS_A_TURN for name, values in seconds.items()}
     for name, median in medians.items():
-        print(f"{name:12} {1e3 * median:7.1f} ms a step")
-    arithmetic = work["rk4"] / work["euler"]
+        print(f"{name:17} {1e3 * median:7.1f} ms a step")
+    arithmetic = work["our_rk4"] / work["our_euler"]
     print(f"Euler over ResNet-20, compiled:           {shown(found['euler_over_resnet'])}")
     print(f"RK4 over Euler, compiled:                 {shown(found['rk4_over_euler'])}; arithmetic {arithmetic:.2f}")
     print(f"torchdiffeq as its users run it, Euler:   {shown(found['stock_over_fast_euler'])} times contnet's time")
     print(f"torchdiffeq as its users run it, RK4:     {shown(found['stock_over_fast_rk4'])} times")
     print(f"torchdiffeq, everything else equal, Euler: {shown(found['stock_over_plain_euler'])} times")
     print(f"torchdiffeq, everything else equal, RK4:  {shown(found['stock_over_plain_rk4'])} times")
-    write(options.json, {"milliseconds": medians, "arithmetic_rk4_over_euler": arithmetic, **found}, device)
+    write(options.json, {"seconds": medians, "arithmetic_rk4_over_euler": arithmetic, **found}, device)
 
 
 if __name__ == "__main__":

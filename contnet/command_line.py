@@ -23,6 +23,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandat
 
 from contnet import resume
 from contnet.errors import ConfigError, RunError, StopRun
+from contnet.heap import keep_freed_memory
 from contnet.processes import rank
 from contnet.sweep_summary import SweepSummary, write_summary
 
@@ -38,6 +39,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             nonlocal begun
             begun = True
             folder = Path(HydraConfig.get().runtime.output_dir)
+            keep_freed_memory()
             try:
                 return task(config)
             except StopRun as stop:
