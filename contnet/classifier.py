@@ -73,13 +73,12 @@ class Classifier(LightningModule):
         self._logged_pass: tuple[str, int] | None = None
 
     def forward(self, images: Tensor) -> Tensor:
-        normalised = self.normalise(images)
         if self.compile_for is None or (self.training and len(images) == self.compile_for):
-            return self.network(normalised)
+            return self.network(self.normalise(images))
         # A last smaller batch and evaluation would each cost a compilation, and what is reported of a network must not
         # depend on how it was trained.
         with torch.compiler.set_stance("force_eager"):
-            return self.network(normalised)
+            return self.network(self.normalise(images))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self._step("train", batch, batch_idx)
@@ -120,7 +119,8 @@ class Classifier(LightningModule):
         torch._dynamo.reset()
         # On a GPU as CUDA graphs, which put gradients where they put them the last time: none can be added up there.
         as_graphs = self.device.type == "cuda" and self.trainer.accumulate_grad_batches == 1
-        self.network.compile(dynamic=False, mode="reduce-overhead" if as_graphs else None)
+        for module in (self.normalise, self.network):
+            module.compile(dynamic=False, mode="reduce-overhead" if as_graphs else None)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["contnet"] = {**self.metadata, "n_basis": getattr(self.network, "n_basis", None)}
