@@ -1,4 +1,4 @@
-"""Memory of a training step: checkpointed against plain gradients, and what each node of depth adds.
+"""Memory of a training step: checkpoints and the adjoint against backprop, and what each node of depth adds.
 
     python -m benchmarks.memory
 
@@ -10,12 +10,14 @@ import gc
 import re
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.measure import TrainingStep, in_fresh_process, in_turns, parser, ratio, shown, write
 from contnet import ContinuousNet
+from contnet.gradient import GRADIENTS
 
 DEPTHS = (1, 2, 4, 8, 16)
 
@@ -80,7 +82,7 @@ def activations_of_a_node(device: str) -> float:
 
 def main() -> None:
     made = parser(__doc__, "memory", rounds=5)
-    made.add_argument("--scheme", default="rk4_classic")
+    made.add_argument("--scheme", default="rk4", help="one that torchdiffeq has, too, for the adjoint")
     options = made.parse_args()
     device, threads = options.device, torch.get_num_threads()
 
@@ -90,21 +92,28 @@ def main() -> None:
         print(f"{name:34} {found['peak'] / 1e6:8.1f} MB at the peak, {found['held'] / 1e6:5.1f} MB held", flush=True)
         return found
 
-    kept = {gradient: measured(options.scheme, DEPTHS[-1], gradient) for gradient in ("backprop", "checkpoint")}
+    kept = {gradient: measured(options.scheme, DEPTHS[-1], gradient) for gradient in GRADIENTS}
     depths = {depth: measured("euler", depth, "backprop") for depth in DEPTHS}
     steps = {gradient: training_step(options.scheme, DEPTHS[-1], gradient, device) for gradient in kept}
     seconds = in_turns(steps, options.rounds, device, warm_up=1)
-    time = ratio(seconds["checkpoint"], seconds["backprop"])
-    share = kept["checkpoint"]["peak"] / kept["backprop"]["peak"]
+    over_backprop: dict[str, dict[str, Any]] = {
+        gradient: {
+            "memory": kept[gradient]["peak"] / kept["backprop"]["peak"],
+            "time": ratio(seconds[gradient], seconds["backprop"]),
+        }
+        for gradient in GRADIENTS[1:]
+    }
     shallow, deep = DEPTHS[0], DEPTHS[-1]
     per_node = (depths[deep]["peak"] - depths[shallow]["peak"]) / (deep - shallow)
     between = [(depths[b]["peak"] - depths[a]["peak"]) / (b - a) for a, b in pairwise(DEPTHS)]
     kept_per_node = activations_of_a_node(device)
-    print(f"checkpoint over backprop, {options.scheme}, K={DEPTHS[-1]}: memory {share:.3f}, time {shown(time)}")
+    for gradient, found in over_backprop.items():
+        memory, time = found["memory"], shown(found["time"])
+        print(f"{gradient} over backprop, {options.scheme}, K={deep}: memory {memory:.3f}, time {time}")
     each = ", ".join(f"{n / 1e6:.1f}" for n in between)
     print(f"Euler, for each further node: {per_node / 1e6:.1f} MB (from 1 to 2, 4, 8 and 16 nodes: {each})")
     print(f"  of which autograd keeps {kept_per_node / 1e6:.1f} MB of activations for the way back")
-    result = {"kept": kept, "depths": depths, "memory": share, "time": time, "bytes_per_node": per_node}
+    result = {"kept": kept, "depths": depths, "over_backprop": over_backprop, "bytes_per_node": per_node}
     result["activation_bytes_per_node"] = kept_per_node
     write(options.json, result, device)
 

@@ -2,7 +2,7 @@
 
     backprop     what every rate evaluation has computed; the exact gradient of the steps that were taken
     checkpoint   the state at the beginning of each step, which is computed again on the way back (Chen et al. 2016,
-                 arXiv 1604.06174); the same gradient for about a third more time
+                 arXiv 1604.06174); the same gradient for a quarter more time
     adjoint      the state at the end of each interval; the gradient's own differential equation is integrated backwards
                  (Chen et al. 2018, arXiv 1806.07366), which gives the gradient up to the scheme's error
 
