@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from contnet.networks.continuous import ContinuousNet, WideContinuousNet
     from contnet.networks.residual import ResNet, WideResNet
     from contnet.ode_block import ODEBlock
+    from contnet.projection import project
     from contnet.schemes import ADAPTIVE_SCHEMES, SCHEMES, AdaptiveScheme, Scheme
 
 __version__ = "0.1.0"
@@ -21,6 +22,7 @@ __all__ = [
     "Scheme",
     "WideContinuousNet",
     "WideResNet",
+    "project",
 ]
 
 _HOMES = {
@@ -33,6 +35,7 @@ _HOMES = {
     "Scheme": "contnet.schemes",
     "WideContinuousNet": "contnet.networks.continuous",
     "WideResNet": "contnet.networks.residual",
+    "project": "contnet.projection",
 }
 
 

@@ -25,6 +25,7 @@ from torch.optim import Optimizer
 
 from contnet import arguments, refinement
 from contnet.accidents import DivergenceWatch
+from contnet.basis import BASES
 from contnet.checkpointing import AtomicCheckpointIO
 from contnet.classifier import Classifier, Normalise, parameter_groups
 from contnet.command_line import explain
@@ -61,6 +62,7 @@ RULES: dict[str, Rule] = {
     "epochs": partial(arguments.integer, minimum=1),
     "compile": arguments.boolean,
     "seed": partial(arguments.integer, minimum=0),
+    "model.basis": partial(arguments.one_of, allowed=BASES),
     "scheme.name": partial(arguments.one_of, allowed=[*SCHEMES, *ADAPTIVE_SCHEMES]),
     "scheme.n_time_steps_per": partial(arguments.integer, minimum=1),
     "scheme.gradient": partial(arguments.one_of, allowed=GRADIENTS),

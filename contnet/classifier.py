@@ -123,7 +123,7 @@ class Classifier(LightningModule):
             module.compile(dynamic=False, mode="reduce-overhead" if as_graphs else None)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["contnet"] = {**self.metadata, "n_basis": getattr(self.network, "n_basis", None)}
+        checkpoint["contnet"] = {**self.metadata, "depth": depth(self.network)}
         if self._trainer is not None and not self.trainer.is_last_batch:
             # In the middle of an epoch: its metrics are sums that go on.
             checkpoint["contnet"]["train_score"] = self._train_score().gathered()
@@ -158,8 +158,19 @@ def parameter_groups(network: nn.Module, *, decay_norm_and_bias: bool) -> list[d
     return [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
 
 
+def depth(network: nn.Module) -> dict[str, Any] | None:
+    """What a checkpoint says of the ODE blocks' nodes and steps, which the configuration of a run only begins with."""
+    if not isinstance(network, ContinuousNet):
+        return None
+    basis = network.basis
+    return {"basis": basis.name, "n_basis": basis.n_basis, "n_time_steps": network.n_time_steps}
+
+
 def make_room(network: nn.Module, checkpoint: dict[str, Any]) -> None:
-    """Give the network the depth of the checkpoint, so that its weights fit."""
-    n_basis = checkpoint["contnet"]["n_basis"]
-    if isinstance(network, ContinuousNet) and network.n_basis != n_basis:
-        network.set_depth(n_basis)
+    """Give the network the nodes of the checkpoint, so that its weights fit."""
+    saved = checkpoint["contnet"]["depth"]
+    if not isinstance(network, ContinuousNet) or saved is None:
+        return
+    # Steps that are configured anew for the same nodes stay as configured.
+    if (network.basis.name, network.n_basis) != (saved["basis"], saved["n_basis"]):
+        network.make_room(**saved)

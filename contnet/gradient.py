@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 from torchdiffeq import odeint_adjoint
 
+from contnet.basis import Combination
 from contnet.schemes import AdaptiveScheme, Scheme
 
 GRADIENTS = ("backprop", "checkpoint", "adjoint")
@@ -87,12 +88,17 @@ def integrate_with_adjoint(
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
     """Within, batch norm normalises as ever and leaves its running statistics as they are."""
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    combinations = [m for m in module.modules() if isinstance(m, Combination)]
     saved = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         # Updated by nothing, rather than not at all: what is computed again has to be the same, call by call.
         norm.momentum, norm.num_batches_tracked = 0.0, None
+    for combination in combinations:
+        combination.learns = False
     try:
         yield
     finally:
         for norm, (momentum, count) in zip(norms, saved, strict=True):
             norm.momentum, norm.num_batches_tracked = momentum, count
+        for combination in combinations:
+            combination.learns = True

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from contnet.basis import PiecewiseConstant
+from contnet.basis import Basis, Weights
 from contnet.schemes import AdaptiveScheme, Scheme
 
 Rate = Callable[[Tensor], Tensor]
@@ -28,18 +28,18 @@ class IntegrationError(RuntimeError):
 class FixedGrid:
     """The static part of `n_time_steps` equal steps of a scheme.
 
-    `stages[i]` and `update` list the non-zero weights as (stage, h * epsilon * weight); `locations[n][i]` is the
-    interval of theta that stage i of step n looks up.
+    `stages[i]` and `update` list the non-zero weights as (stage, h * epsilon * weight); `thetas[n][i]` says what makes
+    up theta at stage i of step n.
     """
 
     stages: tuple[tuple[tuple[int, float], ...], ...]
     update: tuple[tuple[int, float], ...]
-    locations: tuple[tuple[int, ...], ...]
+    thetas: tuple[tuple[Weights, ...], ...]
 
     @property
     def n_f_evals(self) -> int:
         """Rate evaluations of one integration."""
-        return len(self.stages) * len(self.locations)
+        return len(self.stages) * len(self.thetas)
 
     def step(self, rates: Sequence[Rate], x: Tensor) -> Tensor:
         """The state after one step from `x`; `rates[i]` is the rate that stage i evaluates."""
@@ -50,11 +50,14 @@ class FixedGrid:
 
 
 @lru_cache
-def fixed_grid(scheme: Scheme, n_time_steps: int, basis: PiecewiseConstant, epsilon: float) -> FixedGrid:
+def fixed_grid(scheme: Scheme, n_time_steps: int, basis: Basis, epsilon: float) -> FixedGrid:
     """The grid of `n_time_steps` steps of h = 1 / n_time_steps over [0, 1]."""
     h = Fraction(1, n_time_steps)
     # In rationals, so that epsilon = n_time_steps gives a factor of exactly 1: Euler is then x + R to the last bit.
     scale = h * Fraction(epsilon)
+
+    def theta(t: Fraction, *, from_left: bool) -> Weights:
+        return basis.weights(t, basis.locate(t, from_left=from_left))
 
     def scaled(weights: tuple[Fraction, ...]) -> tuple[tuple[int, float], ...]:
         return tuple((i, float(w * scale)) for i, w in enumerate(weights) if w != 0)
@@ -62,9 +65,7 @@ def fixed_grid(scheme: Scheme, n_time_steps: int, basis: PiecewiseConstant, epsi
     return FixedGrid(
         stages=tuple(scaled(row) for row in scheme.a),
         update=scaled(scheme.b),
-        locations=tuple(
-            tuple(basis.locate((n + c) * h, from_left=c == 1) for c in scheme.c) for n in range(n_time_steps)
-        ),
+        thetas=tuple(tuple(theta((n + c) * h, from_left=c == 1) for c in scheme.c) for n in range(n_time_steps)),
     )
 
 
@@ -75,7 +76,11 @@ def _combine(x: Tensor, k: list[Tensor], weights: tuple[tuple[int, float], ...])
 
 
 def integrate_adaptively(
-    scheme: AdaptiveScheme, rate: Rate, interval: tuple[Fraction, Fraction], epsilon: float, x: Tensor
+    scheme: AdaptiveScheme,
+    rate_at: Callable[[Tensor], Rate],
+    interval: tuple[Fraction, Fraction],
+    epsilon: float,
+    x: Tensor,
 ) -> tuple[Tensor, int]:
     """The state at the end of an interval on which theta is smooth, and the number of rate evaluations it took.
 
@@ -87,7 +92,7 @@ def integrate_adaptively(
     def dynamics(t: Tensor, state: Tensor) -> Tensor:
         nonlocal n_f_evals
         n_f_evals += 1
-        return epsilon * rate(state)
+        return epsilon * rate_at(t)(state)
 
     # Times in float64: they are few, and the solver's steps are the differences of them.
     t = torch.tensor([float(end) for end in interval], dtype=torch.float64, device=x.device)

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -10,18 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from contnet import arguments
-from contnet.basis import PiecewiseConstant
+from contnet.basis import Basis, PiecewiseConstant, Weights, make_basis, projection, recombined
 from contnet.gradient import GRADIENTS, WITH_ADJOINT, checkpointed, integrate_with_adjoint
 from contnet.integrate import FixedGrid, fixed_grid, integrate_adaptively
 from contnet.schemes import AdaptiveScheme, Scheme, find_scheme
+
+Origin = tuple[nn.Parameter, list[tuple[nn.Parameter, float]]]
+"""A parameter, and the older ones that it is the sum of, each with its weight."""
 
 
 class ODEBlock(nn.Module):
     """x(0) -> x(1) under dx/dt = epsilon R(x; theta(t)) (Queiruga et al. 2020, equation 4).
 
-    The weights theta(t) are `n_basis` ordinary modules, the *nodes*, one for each of as many equal intervals of
-    depth-time. Scheme and number of steps are settings, not weights: `set_manifestation` changes them on a trained
-    block.
+    The weights theta(t) are made of `n_basis` ordinary modules, the *nodes*; with the default basis there is one for
+    each of as many equal intervals of depth-time. Scheme and number of steps are settings, not weights:
+    `set_manifestation` changes them on a trained block.
 
     Args:
         rate: makes one node; any module that maps a state to a tensor of the same shape.
@@ -31,6 +33,7 @@ class ODEBlock(nn.Module):
         epsilon: factor of the rate; with Euler and epsilon = n_time_steps = K the block is a plain stack of x + R(x).
         rtol, atol: tolerances of an adaptive scheme.
         gradient: `backprop`, `checkpoint` or `adjoint`: see `contnet.gradient`.
+        basis: a name from `BASES`: see `contnet.basis`.
 
     Raises:
         ValueError: if an argument is out of range or the scheme unknown.
@@ -46,16 +49,26 @@ class ODEBlock(nn.Module):
         rtol: float | None = None,
         atol: float | None = None,
         gradient: str = "backprop",
+        basis: str = "piecewise_constant",
     ) -> None:
         super().__init__()
         self.gradient = arguments.one_of("gradient", gradient, GRADIENTS)
-        self.basis = PiecewiseConstant(n_basis)
+        self.basis: Basis = PiecewiseConstant(n_basis)
         self.nodes = nn.ModuleList(rate() for _ in range(n_basis))
         self.epsilon = arguments.number("epsilon", epsilon, minimum=0, exclusive=True)
         self._step = FixedGrid.step
         self.set_manifestation(scheme, n_basis if n_time_steps is None else n_time_steps, rtol, atol)
-        if gradient == "adjoint":
-            self._check_adjoint()
+        self.start_in_basis(basis)
+
+    def start_in_basis(self, name: str) -> None:
+        """Take the K fresh nodes of a block for the values of theta on K intervals, and go over to another basis: in a
+        nodal one they stay what they are, else they become its coefficients."""
+        basis = make_basis(name, self.n_basis)
+        self._check_adjoint(basis)
+        if not basis.nodal:
+            self.nodes = recombined(self.nodes, projection(self.basis, basis), self.basis, basis)
+        self.basis = basis
+        self.set_manifestation()
 
     def set_manifestation(
         self,
@@ -75,6 +88,9 @@ class ODEBlock(nn.Module):
         if isinstance(self.scheme, Scheme):
             self._grid = fixed_grid(self.scheme, self.n_time_steps, self.basis, self.epsilon)
             self._n_f_evals = self._grid.n_f_evals
+            thetas = {theta for step in self._grid.thetas for theta in step if self.basis.combines}
+            # Not among the submodules: they have no parameters of their own.
+            self._combinations = {theta: self.basis.rate(self.nodes, theta) for theta in thetas}
 
     def compile(self, *args: Any, **options: Any) -> None:
         """Compile one step for all steps and nodes, with the arguments of `torch.compile`, so that depth costs no
@@ -85,10 +101,14 @@ class ODEBlock(nn.Module):
         for node in self.nodes:
             node.compile(*args, **options)
 
-    def _check_adjoint(self) -> None:
+    def _check_adjoint(self, basis: Basis) -> None:
+        if self.gradient != "adjoint":
+            return
+        if basis.name != PiecewiseConstant.name:
+            raise ValueError(f"gradient must be backprop or checkpoint with the basis {basis.name}, got 'adjoint'")
         if not isinstance(self.scheme, Scheme):
             return
-        if self.n_time_steps % self.n_basis:
+        if self.n_time_steps % basis.n_basis:
             raise ValueError(
                 f"n_time_steps must be a multiple of n_basis for gradient=adjoint, got {self.n_time_steps}"
             )
@@ -98,29 +118,40 @@ class ODEBlock(nn.Module):
                 f"{', '.join(WITH_ADJOINT)} and the adaptive ones"
             )
 
-    def refine(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
-        """Twice the nodes and twice the steps for the same theta(t), so that x(1) moves by the scheme's error alone.
+    def refine(self) -> list[Origin]:
+        """The next finer basis and twice the steps for the same theta(t): x(1) moves by the scheme's error alone.
 
-        Returns each parameter's descent as (new, old), in the order of `nodes.parameters()`. The first child of a node
-        is the node itself; the others are copies.
+        Returns where each parameter comes from, as (new, [(old, weight), ..]): it is the sum of old ones, in the order
+        of `nodes.parameters()`. A node that goes on as it is remains the same module.
         """
-        old_nodes = list(self.nodes)
-        self.basis, parents = self.basis.refine()
-        seen: set[int] = set()
-        self.nodes = nn.ModuleList()
-        descent = []
-        for parent in parents:
-            node = copy.deepcopy(old_nodes[parent]) if parent in seen else old_nodes[parent]
-            seen.add(parent)
-            self.nodes.append(node)
-            descent += list(zip(node.parameters(), old_nodes[parent].parameters(), strict=True))
+        old_nodes, old_basis = self.nodes, self.basis
+        self.basis, rows = old_basis.refine()
+        old_parameters = [list(node.parameters()) for node in old_nodes]
+        self.nodes = recombined(old_nodes, rows, old_basis, self.basis)
         self.set_manifestation(n_time_steps=2 * self.n_time_steps)
-        return descent
+        return [
+            (parameter, [(old_parameters[k][i], float(weight)) for k, weight in row])
+            for node, row in zip(self.nodes, rows, strict=True)
+            for i, parameter in enumerate(node.parameters())
+        ]
 
-    def set_depth(self, n_basis: int) -> None:
-        """`n_basis` nodes, for weights that are about to be loaded into them, and as many steps on each as before."""
-        n_time_steps = max(1, n_basis * self.n_time_steps // self.n_basis)
-        self.basis = PiecewiseConstant(n_basis)
+    def project(self, n_basis: int, basis: str | None = None) -> None:
+        """Go over to the theta(t) of another basis that is nearest to this one's in the mean square over [0, 1], which
+        is this one's where the other basis holds it. The steps stay as they are.
+
+        Raises:
+            ValueError: if there is no such basis, or `gradient` cannot do with it.
+        """
+        old_basis = self.basis
+        new_basis = make_basis(old_basis.name if basis is None else basis, n_basis)
+        self._check_adjoint(new_basis)
+        self.nodes = recombined(self.nodes, projection(old_basis, new_basis), old_basis, new_basis)
+        self.basis = new_basis
+        self.set_manifestation()
+
+    def make_room(self, basis: str, n_basis: int, n_time_steps: int) -> None:
+        """Nodes of another basis, for weights that are about to be loaded into them."""
+        self.basis = make_basis(basis, n_basis)
         self.nodes = nn.ModuleList(copy.deepcopy(self.nodes[0]) for _ in range(n_basis))
         self.set_manifestation(n_time_steps=n_time_steps)
 
@@ -142,7 +173,7 @@ class ODEBlock(nn.Module):
 
     def trajectory(self, x: Tensor) -> Tensor:
         """The states after 0, 1, .. n_time_steps steps, (n_time_steps + 1, *x.shape); an adaptive scheme gives them at
-        the borders of theta's intervals, (n_basis + 1, *x.shape)."""
+        the borders of theta's elements, (basis.n_elements + 1, *x.shape)."""
         return torch.stack([x, *self._states(x)])
 
     def _states(self, x: Tensor) -> Iterator[Tensor]:
@@ -151,8 +182,8 @@ class ODEBlock(nn.Module):
             x = x.float()
         needs_gradient = torch.is_grad_enabled()
         if isinstance(self.scheme, Scheme) and not (needs_gradient and self.gradient == "adjoint"):
-            for locations in self._grid.locations:
-                rates = [self.basis.rate(self.nodes, interval) for interval in locations]
+            for thetas in self._grid.thetas:
+                rates = [self._rate(theta) for theta in thetas]
                 if needs_gradient and self.gradient == "checkpoint":
                     x = checkpointed(partial(self._step, self._grid), rates, x)
                 else:
@@ -160,19 +191,25 @@ class ODEBlock(nn.Module):
                 yield x
             return
         n_f_evals = 0
-        for k, interval in enumerate(self.basis.intervals):
-            x, n = self._through(interval, self.basis.rate(self.nodes, k), x)
+        for element in range(self.basis.n_elements):
+            x, n = self._through(element, x)
             n_f_evals += n
             yield x
         self._n_f_evals = n_f_evals
 
-    def _through(self, interval: tuple[Fraction, Fraction], rate: nn.Module, x: Tensor) -> tuple[Tensor, int]:
+    def _rate(self, theta: Weights) -> nn.Module:
+        return self._combinations[theta] if self.basis.combines else self.basis.rate(self.nodes, theta)
+
+    def _through(self, element: int, x: Tensor) -> tuple[Tensor, int]:
+        interval = self.basis.intervals[element]
+        rate_at = self.basis.rate_on(self.nodes, element)
         if self.gradient == "adjoint" and torch.is_grad_enabled():
             n_steps = self.n_time_steps // self.n_basis
-            return integrate_with_adjoint(self.scheme, rate, interval, n_steps, self.epsilon, x)
+            (rate,) = self.basis.functions(element)
+            return integrate_with_adjoint(self.scheme, self.nodes[rate], interval, n_steps, self.epsilon, x)
         assert isinstance(self.scheme, AdaptiveScheme)
-        return integrate_adaptively(self.scheme, rate, interval, self.epsilon, x)
+        return integrate_adaptively(self.scheme, rate_at, interval, self.epsilon, x)
 
     def extra_repr(self) -> str:
-        settings = f"scheme={self.scheme.name}, n_basis={self.n_basis}, n_time_steps={self.n_time_steps}"
+        settings = f"scheme={self.scheme.name}, {self.basis}, n_time_steps={self.n_time_steps}"
         return f"{settings}, epsilon={self.epsilon:g}"

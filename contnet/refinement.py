@@ -1,7 +1,8 @@
 """Depth refinement while training (Queiruga et al. 2020, section 4): start shallow, double the depth on schedule.
 
-theta(t) stays the function that it was, so the network goes on from where it stood. So does its optimizer: the momentum
-of a new node is its parent's, edited in place, which leaves parameter groups, learning rate and schedule as they are.
+theta(t) stays the function that it was, so the network goes on from where it stood. So does its optimizer: a new node
+is a sum of old ones, mostly a copy, and its momentum is the same sum of theirs, edited in place, which leaves
+parameter groups, learning rate and schedule as they are.
 """
 
 import copy
@@ -20,20 +21,20 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from contnet import arguments
+from contnet.basis import combined
 from contnet.data.batches import keyed_generator
+from contnet.ode_block import Origin
 from contnet.score import Score
 
 log = logging.getLogger(__name__)
-
-Descent = list[tuple[nn.Parameter, nn.Parameter]]
 
 UNABLE_TO_FOLLOW = (BaseFinetuning, StochasticWeightAveraging, WeightAveraging)
 
 
 class DepthRefinement(Callback):
-    """Doubles nodes and steps of every ODE block at the start of each epoch in `epochs` (0-based).
+    """Refines every ODE block at the start of each epoch in `epochs` (0-based): the next finer basis, twice the steps.
 
-    The depth of an epoch is a function of the epoch alone, so a resumed run refines where the uninterrupted one does.
+    Checkpoints count the refinements, so a resumed run refines where the uninterrupted one does.
 
     Args:
         epochs: when to refine, in increasing order.
@@ -63,24 +64,31 @@ class DepthRefinement(Callback):
         self.seed = seed
         self.probe = probe
         self.probe_name = probe_name
+        self.n_refined = 0
 
-    def depth(self, initial: int, epoch: int) -> int:
-        """Nodes of every ODE block during `epoch`."""
-        return initial * 2 ** sum(refined_at <= epoch for refined_at in self.epochs)
+    def n_due(self, epoch: int) -> int:
+        """Refinements that an epoch comes after."""
+        return sum(refined_at <= epoch for refined_at in self.epochs)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"n_refined": self.n_refined}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.n_refined = state_dict["n_refined"]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        network: Any = pl_module.network
-        while network.n_basis < self.depth(network.initial_time_d, trainer.current_epoch):
+        while self.n_refined < self.n_due(trainer.current_epoch):
             self._refine(trainer, pl_module)
+            self.n_refined += 1
 
     def _refine(self, trainer: Any, pl_module: Any) -> None:
         network = pl_module.network
         before = (network.n_basis, _n_parameters(network), self._accuracy(trainer, pl_module))
-        descent = network.refine()
+        origins = network.refine()
         if self.variance:
             perturb(network, self.variance, keyed_generator(self.seed, trainer.current_epoch))
         for optimizer in trainer.optimizers:
-            hand_down(optimizer, network, descent, carry=self.optimizer_state == "carry")
+            hand_down(optimizer, network, origins, carry=self.optimizer_state == "carry")
         _wrap_again(trainer)
         pl_module.recompile()
         after = (network.n_basis, _n_parameters(network), self._accuracy(trainer, pl_module))
@@ -139,22 +147,37 @@ def perturb(network: Any, variance: float, generator: torch.Generator) -> None:
                         parameter.mul_((1 + variance * noise).to(parameter))
 
 
-def hand_down(optimizer: Optimizer, network: nn.Module, descent: Descent, *, carry: bool) -> None:
-    """Put new parameters into their parents' groups, with a copy of their parents' state if `carry`; else drop all.
+def hand_down(optimizer: Optimizer, network: nn.Module, origins: list[Origin], *, carry: bool) -> None:
+    """Put new parameters into the groups of those that they are sums of, with the same sum of their states if `carry`;
+    else drop all states.
 
     Within a group parameters stand in the order of the network's, as in an optimizer made afresh at this depth: that is
     what a checkpoint goes by.
     """
-    parents = dict(descent)
+    parents = {new: parts[0][0] for new, parts in origins}
     for group in optimizer.param_groups:
         members = set(group["params"])
         group["params"] = [p for p in network.parameters() if parents.get(p, p) in members]
     if not carry:
         optimizer.state.clear()
         return
-    for new, old in descent:
-        if new is not old and old in optimizer.state:
-            optimizer.state[new] = copy.deepcopy(optimizer.state[old])
+    for new, parts in origins:
+        parts = [(old, weight) for old, weight in parts if weight]  # what begins at zero begins without a state
+        if parts and new is not parts[0][0] and parts[0][0] in optimizer.state:
+            states = [optimizer.state[old] for old, _ in parts]
+            optimizer.state[new] = _summed(states, [weight for _, weight in parts], new.shape)
+
+
+def _summed(states: list[dict[str, Any]], weights: list[float], shape: torch.Size) -> dict[str, Any]:
+    """The sum of an optimizer's states for parameters of one shape; a single one of weight 1 is copied as it is."""
+    summed = copy.deepcopy(states[0])
+    if weights == [1]:
+        return summed
+    for name, value in summed.items():
+        # Counts of steps are alike in all.
+        if isinstance(value, Tensor) and value.shape == shape and name != "step":
+            summed[name] = combined([state[name] for state in states], weights)
+    return summed
 
 
 def unsupported(trainer: Any, optimizer: Optimizer) -> str | None:

@@ -32,7 +32,7 @@ from contnet.invariance.store import digest
 from contnet.invariance.study import Plan, Subject
 from contnet.schemes import ADAPTIVE_SCHEMES, SCHEMES
 
-METADATA = {"config", "classes", "n_basis"}
+METADATA = {"config", "classes", "depth"}
 COMPUTING = (
     *("schemes.py", "basis.py", "integrate.py", "units.py", "ode_block.py", "networks/*.py", "data/*.py"),
     *("classifier.py", "invariance/outcome.py", "invariance/recalibration.py"),

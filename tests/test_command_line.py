@@ -33,6 +33,18 @@ BAD_COMMANDS = [
     (["seed=-1"], "seed must be a whole number of at least 0, got -1"),
     (["model.alpha=0"], "model.alpha must be a whole number of at least 1, got 0"),
     (["model.alpha=wide"], "model.alpha must be a whole number of at least 1, got 'wide'"),
+    (
+        ["model.basis=legendr"],
+        "model.basis must be one of piecewise_constant, piecewise_linear, continuous_linear, legendre; got 'legendr'",
+    ),
+    (
+        ["model.basis=piecewise_linear", "model.initial_time_d=3"],
+        "model.initial_time_d must be a multiple of 2 with the basis piecewise_linear, got 3",
+    ),
+    (
+        ["model.basis=legendre", "scheme.gradient=adjoint"],
+        "model.gradient must be backprop or checkpoint with the basis",
+    ),
     (["model.initial_time_d=-2"], "model.initial_time_d must be a whole number of at least 1, got -2"),
     (["model.batch_norm=maybe"], "model.batch_norm must be true or false, got 'maybe'"),
     (["model.time_epsilon=0"], "model.time_epsilon must be a number greater than 0, got 0"),

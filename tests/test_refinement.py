@@ -84,10 +84,9 @@ def test_children_have_their_parents_weights_statistics_and_scalars() -> None:
     assert len(set(storages)) == len(storages)
 
 
-def test_the_depth_is_a_function_of_the_epoch() -> None:
+def test_the_number_of_refinements_is_a_function_of_the_epoch() -> None:
     refinement = schedule(30, 50, 70)
-    assert [refinement.depth(1, epoch) for epoch in (0, 29, 30, 49, 50, 69, 70, 119)] == [1, 1, 2, 2, 4, 4, 8, 8]
-    assert refinement.depth(3, 119) == 24
+    assert [refinement.n_due(epoch) for epoch in (0, 29, 30, 49, 50, 69, 70, 119)] == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 def train_one_step(network: ContinuousNet, optimizer: torch.optim.Optimizer, x: Tensor) -> None:
@@ -246,6 +245,20 @@ def test_a_run_killed_around_a_refinement_resumes_to_the_same_end_bit_for_bit(
     assert metrics(tmp_path / "resumed", names) == logged[epoch:]
 
 
+@pytest.mark.parametrize("basis", ["piecewise_linear", "continuous_linear", "legendre"])
+def test_a_run_in_any_basis_refines_and_goes_on_bit_for_bit(run: Run, basis: str) -> None:
+    options = ("model.alpha=4", "refine.epochs=[1]", f"model.basis={basis}", "model.initial_time_d=2")
+    options += ("optimizer.lr=0.02", "lr_schedule.milestones=[2]")
+    assert run("train", *options, "epochs=3", "hydra.run.dir=whole")[0] == 0
+    assert run("train", *options, "epochs=2", "hydra.run.dir=begun")[0] == 0
+    code, out, _ = run("train", *options, "epochs=3", "ckpt_path=begun/checkpoints/last.ckpt", "hydra.run.dir=rest")
+    assert (code, "refined" in out) == (0, False)
+    whole, rest = (torch.load(f"{name}/checkpoints/last.ckpt", weights_only=True) for name in ("whole", "rest"))
+    assert whole["contnet"]["depth"]["n_basis"] == {"continuous_linear": 3}.get(basis, 4)
+    for key in ("state_dict", "optimizer_states", "lr_schedulers"):
+        assert_same(whole[key], rest[key], key)
+
+
 KEEP_RANKS = """
 import contnet.report, torch
 from torch import distributed
@@ -279,8 +292,9 @@ def ranks(tmp_path: Path, *overrides: str) -> dict[str, dict[str, Tensor]]:
 RANKS = ("one/rank0", "two/rank0", "two/rank1")
 
 
-def test_two_processes_refine_alike_and_as_one_process_does(tmp_path: Path) -> None:
-    one, first, second = ranks(tmp_path, "model.batch_norm=false").values()
+@pytest.mark.parametrize("basis", ["piecewise_constant", "legendre"])
+def test_two_processes_refine_alike_and_as_one_process_does(tmp_path: Path, basis: str) -> None:
+    one, first, second = ranks(tmp_path, "model.batch_norm=false", f"model.basis={basis}").values()
     assert len([name for name in first if name.endswith("nodes.1.conv1.weight")]) == 3
     for name, value in one.items():
         assert torch.equal(first[name], second[name]), name
@@ -351,6 +365,6 @@ def test_a_checkpoint_can_be_shallower_or_deeper_than_the_network_that_takes_it(
     for target, source in itertools.permutations((deep, shallow)):
         weights = copy.deepcopy(source.state_dict())
         taker = copy.deepcopy(target)
-        taker.set_depth(source.n_basis)
+        taker.make_room("piecewise_constant", source.n_basis, source.n_time_steps)
         taker.load_state_dict(weights)
-        assert taker.n_time_steps == source.n_basis * target.n_time_steps // target.n_basis
+        assert (taker.n_basis, taker.n_time_steps) == (source.n_basis, source.n_time_steps)

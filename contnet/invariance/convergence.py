@@ -75,7 +75,7 @@ def block_convergence(block: ODEBlock, x: Tensor, schemes: Sequence[Scheme], num
             return block(x)
 
     # Steps that divide the intervals, doubled until they are fine enough.
-    n_time_steps = [block.n_basis]
+    n_time_steps = [block.basis.n_elements]
     while n_time_steps[-1] < FINEST or len(n_time_steps) < FEWEST_POINTS:
         n_time_steps.append(2 * n_time_steps[-1])
     reference = solution(SCHEMES["rk4_classic"], 4 * n_time_steps[-1])

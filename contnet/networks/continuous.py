@@ -7,13 +7,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from contnet import arguments
-from contnet.ode_block import ODEBlock
+from contnet.basis import Basis, make_basis
+from contnet.ode_block import ODEBlock, Origin
 from contnet.schemes import AdaptiveScheme, Scheme
 from contnet.units import ResidualUnit, SkipConnection, conv1x1, conv3x3, initialise, initialise_rate
 
 WHOLE_UP_TO = 24
 """Rate evaluations of a network that is still compiled as a whole: quicker than one compiled by steps, but each of them
-adds to the compilation (see benchmarks.compile_time). ContinuousNet 2-2-2 with RK4 has as many."""
+adds to the compilation (see benchmarks.compile_time). ContinuousNet 2-2-2 with RK4 has as many. So does each node
+that makes up theta(t), of which a Legendre basis has them all."""
 
 
 class ContinuousNet(nn.Module):
@@ -26,8 +28,8 @@ class ContinuousNet(nn.Module):
         in_channels: channels of the images.
         num_classes: classes to tell apart.
         alpha: channels of the first segment.
-        initial_time_d: nodes K of every ODE block.
-        scheme, rtol, atol, gradient: as for `ODEBlock`.
+        initial_time_d: nodes K of every ODE block, until it is refined.
+        scheme, rtol, atol, gradient, basis: as for `ODEBlock`.
         n_time_steps_per: steps on each node's interval, so that n_time_steps = K n_time_steps_per.
         time_epsilon: epsilon of every ODE block; `initial_time_d` unless given, where a step of Euler's is x + R(x).
         batch_norm: false drops every batch norm.
@@ -58,12 +60,14 @@ class ContinuousNet(nn.Module):
         atol: float | None = None,
         widen_factor: int | None = None,
         gradient: str = "backprop",
+        basis: str = "piecewise_constant",
     ) -> None:
         super().__init__()
         arguments.integer("in_channels", in_channels, minimum=1)
         self.num_classes = arguments.integer("num_classes", num_classes, minimum=2)
         arguments.integer("alpha", alpha, minimum=1)
         self.initial_time_d = arguments.integer("initial_time_d", initial_time_d, minimum=1)
+        make_basis(basis, initial_time_d, "initial_time_d")
         arguments.integer("n_time_steps_per", n_time_steps_per, minimum=1)
         if widen_factor is not None:
             arguments.integer("widen_factor", widen_factor, minimum=1)
@@ -117,6 +121,7 @@ class ContinuousNet(nn.Module):
         self.apply(initialise)
         for block in self.ode_blocks:
             block.nodes.apply(initialise_rate)
+            block.start_in_basis(basis)
 
     @property
     def ode_blocks(self) -> list[ODEBlock]:
@@ -143,14 +148,19 @@ class ContinuousNet(nn.Module):
         """Steps that a fixed-step scheme takes through every ODE block."""
         return self.ode_blocks[0].n_time_steps
 
-    def refine(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
-        """Refine every ODE block, and return each parameter's descent as (new, old): see `ODEBlock.refine`."""
-        return [pair for block in self.ode_blocks for pair in block.refine()]
+    @property
+    def basis(self) -> Basis:
+        """What theta(t) of every ODE block is made of."""
+        return self.ode_blocks[0].basis
 
-    def set_depth(self, n_basis: int) -> None:
-        """Make room for the weights of another depth: see `ODEBlock.set_depth`."""
+    def refine(self) -> list[Origin]:
+        """Refine every ODE block, and return where each parameter comes from: see `ODEBlock.refine`."""
+        return [origin for block in self.ode_blocks for origin in block.refine()]
+
+    def make_room(self, basis: str, n_basis: int, n_time_steps: int) -> None:
+        """Nodes of another basis, for weights that are about to be loaded into them: see `ODEBlock.make_room`."""
         for block in self.ode_blocks:
-            block.set_depth(n_basis)
+            block.make_room(basis, n_basis, n_time_steps)
 
     def set_manifestation(
         self,
@@ -168,7 +178,7 @@ class ContinuousNet(nn.Module):
         whole, a deeper one by its stitches and one step of each ODE block, so that depth costs no compilation."""
         self._compiled_call_impl = None
         plain = isinstance(self.scheme, Scheme) and self.ode_blocks[0].gradient == "backprop"
-        if plain and self.n_f_evals <= WHOLE_UP_TO:
+        if plain and self.n_f_evals <= WHOLE_UP_TO and self.basis.n_together <= 2:
             super().compile(*args, **options)
             return
         for module in (*self.stitches, *self.blocks):
