@@ -12,7 +12,7 @@ def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     blocks = [torch.ones(2**24) for _ in range(4)]
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print([faults() for _ in range(4)][-1])
+print(min(faults() for _ in range(6)))  # until the heap is as large as it has to be
 """
 
 
