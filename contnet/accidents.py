@@ -81,7 +81,10 @@ def explanation(error: Exception) -> str | None:
     out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
     if out_of_memory or any(phrase in text.lower() for phrase in OUT_OF_MEMORY):
         return "out of memory; lower dataset.batch_size, dataset.test_batch_size, dataset.memory_gb or model.alpha"
-    if "DataLoader worker" in text and ("killed" in text or "exited unexpectedly" in text):
+    # The connection may break before the loader finds its worker gone; torch's connections between processes that
+    # train together raise no ConnectionError.
+    worker_killed = "DataLoader worker" in text and ("killed" in text or "exited unexpectedly" in text)
+    if worker_killed or isinstance(error, ConnectionError | EOFError):
         return "a process that prepares batches was killed, often for want of memory; lower dataset.num_workers"
     if "closed by peer" in text or "reset by peer" in text:
         return "another process of this run has ended; its own message says why"

@@ -14,6 +14,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
+from contnet import accidents
 from contnet.checkpointing import AtomicCheckpointIO
 from contnet.data.batches import batch_loader
 from contnet.data.images import ArrayImages
@@ -321,6 +322,11 @@ def test_a_worker_that_is_killed_is_told(pictures: Path) -> None:
     # A thread of multiprocessing's may have had its say before.
     told = done.stderr.splitlines()[-2]
     assert told.startswith("error: a process that prepares batches was killed, often for want of memory; lower")
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()])
+def test_a_worker_that_is_killed_while_it_hands_over_a_batch_is_told(error: Exception) -> None:
+    assert str(accidents.explanation(error)).startswith("a process that prepares batches was killed")
 
 
 def test_a_lack_of_memory_says_what_to_lower(tmp_path: Path) -> None:
