@@ -12,14 +12,15 @@ NOT_INVARIANT = 3
 
 @entry_point("evaluate")
 def main(config: DictConfig) -> None:
-    from contnet import accidents, monitoring, restore
+    from contnet import accidents, evaluation, monitoring
     from contnet.invariance.report import report
     from contnet.invariance.store import Store
     from contnet.invariance.study import Plan, study
 
     monitoring.quieten()
-    plan, budget, strict = restore.plan(config), restore.budget(config), restore.strict(config)
-    subjects, references = restore.subjects(config)
+    plan, budget, strict = evaluation.plan(config), evaluation.budget(config), evaluation.strict(config)
+    saves = evaluation.saves(config)
+    subjects, references = evaluation.subjects(config, plan)
     as_trained = Plan(convergence=False)
     store = Store(Path(config.sweep.store))
     with (
@@ -29,6 +30,9 @@ def main(config: DictConfig) -> None:
         studies = [study(subject, plan, store, advance) for subject in subjects]
         beside = [study(reference, as_trained, store, advance) for reference in references]
     report(config, studies, beside, budget)
+    if saves:
+        with accidents.explained():
+            evaluation.save_projections(config, plan, subjects)
     if strict and any(study.verdict.invariant is False for study in studies):
         sys.exit(NOT_INVARIANT)
 

@@ -61,6 +61,9 @@ class Basis(ABC):
         arguments.integer("n_basis", self.n_basis, minimum=1)
         _check(self)
 
+    def __str__(self) -> str:
+        return f"{self.name}, {self.n_basis} {'node' if self.n_basis == 1 else 'nodes'}"
+
     @property
     @abstractmethod
     def n_elements(self) -> int:
@@ -250,7 +253,8 @@ class Combination(nn.Module):
             before = {name: self._value(name, same) for name, same in buffers.items()}
             now = {name: value.square() if name in self.variances else value.clone() for name, value in before.items()}
         result: Tensor = functional_call(node, {**theta, **now}, (x,))
-        if node.training and self.learns:
+        # Recalibration has the norms alone in training mode.
+        if self.learns and any(module.training for module in node.modules()):
             self._learn(buffers, before, now)
         return result
 

@@ -1,6 +1,7 @@
 """The LightningModule: a network, its loss, its metrics and its optimizer."""
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 import torch
@@ -171,6 +172,41 @@ def make_room(network: nn.Module, checkpoint: dict[str, Any]) -> None:
     saved = checkpoint["contnet"]["depth"]
     if not isinstance(network, ContinuousNet) or saved is None:
         return
+    trained = checkpoint["contnet"]["config"]
+    n_time_steps_at_first = trained["model"]["initial_time_d"] * trained["scheme"]["n_time_steps_per"]
+    same_nodes = (network.basis.name, network.n_basis) == (saved["basis"], saved["n_basis"])
     # Steps that are configured anew for the same nodes stay as configured.
-    if (network.basis.name, network.n_basis) != (saved["basis"], saved["n_basis"]):
+    if not same_nodes or network.n_time_steps == n_time_steps_at_first:
         network.make_room(**saved)
+
+
+def with_network(checkpoint: dict[str, Any], network: nn.Module) -> dict[str, Any]:
+    """A checkpoint of a run, with another network in place of its own: the run goes on with that from the epoch that it
+    has reached, with an optimizer that has no momenta yet."""
+    config = checkpoint["contnet"]["config"]
+    weights = {f"network.{name}": value.cpu() for name, value in network.state_dict().items()}
+    others = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("network.")}
+    groups = parameter_groups(network, decay_norm_and_bias=config["optimizer"]["decay_norm_and_bias"])
+    changed = {
+        **checkpoint,
+        "contnet": {**checkpoint["contnet"], "depth": depth(network)},
+        "state_dict": {**others, **weights},
+        "optimizer_states": [_without_momenta(state, groups) for state in checkpoint["optimizer_states"]],
+        # The others tell of the best weights of a run, which these are not.
+        "callbacks": {key: state for key, state in checkpoint["callbacks"].items() if key == "DepthRefinement"},
+    }
+    if "current_model_state" in checkpoint:  # beside an average of the weights, which is what is projected
+        changed["current_model_state"] = changed["state_dict"]
+    return changed
+
+
+def _without_momenta(optimizer_state: dict[str, Any], groups: list[dict[str, Any]]) -> dict[str, Any]:
+    """The state of an optimizer with the same settings, for other parameters."""
+    number = count()
+    return {
+        "state": {},
+        "param_groups": [
+            {**settings, "params": [next(number) for _ in group["params"]]}
+            for settings, group in zip(optimizer_state["param_groups"], groups, strict=True)
+        ],
+    }

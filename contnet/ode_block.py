@@ -150,8 +150,14 @@ class ODEBlock(nn.Module):
         self.set_manifestation()
 
     def make_room(self, basis: str, n_basis: int, n_time_steps: int) -> None:
-        """Nodes of another basis, for weights that are about to be loaded into them."""
+        """Nodes of another basis, for weights that are about to be loaded into them.
+
+        Raises:
+            ValueError: if `gradient` cannot do with it.
+        """
         self.basis = make_basis(basis, n_basis)
+        self.n_time_steps = n_time_steps
+        self._check_adjoint(self.basis)
         self.nodes = nn.ModuleList(copy.deepcopy(self.nodes[0]) for _ in range(n_basis))
         self.set_manifestation(n_time_steps=n_time_steps)
 

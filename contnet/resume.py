@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from contnet.errors import ConfigError
 
 LAST = Path("checkpoints") / "last.ckpt"
+OVERRIDES = Path(".hydra") / "overrides.yaml"
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def with_newest_checkpoint(overrides: list[str]) -> list[str]:
         raise ConfigError(f"ckpt_path=last finds no {LAST} in {where}")
     newest = max(found, key=lambda path: path.stat().st_mtime)
     folder = newest.parents[1]
-    recorded = OmegaConf.load(folder / ".hydra" / "overrides.yaml")
+    recorded = OmegaConf.load(folder / OVERRIDES)
     typed = [o for o in overrides if o != "ckpt_path=last" and not o.startswith("hydra.run.dir=")]
     keys = {_key(o) for o in typed} | {"ckpt_path"}
     kept = [str(o) for o in recorded if _key(str(o)) not in keys]

@@ -103,4 +103,4 @@ def test_a_resumed_run_goes_on_with_its_average_to_the_last_bit(run: Run) -> Non
 def test_refinement_and_an_average_that_cannot_follow_are_refused(run: Run) -> None:
     code, _, err = run("train", "callbacks=ema", "epochs=3", "refine.epochs=[1]")
     assert (code, err.count("\n")) == (1, 1)
-    assert "with refine.epochs callbacks must leave out EMAWeightAveraging" in err
+    assert "with refine.epochs callbacks must leave out ExponentialAverage" in err

@@ -241,11 +241,11 @@ def test_a_budget_chooses_the_cheapest_within_a_loss_and_the_best_within_a_laten
         result("midpoint", 2, one, latency_ms=2.0, accuracy=0.90),
         result("rk4", 1, None),
     ]
-    trained = options[0].figures
-    assert trained is not None
+    smaller = replace(result("heun2", 2, one, latency_ms=3.9, accuracy=0.7), parameters=40)
+    options = [*(replace(option, parameters=100) for option in options), smaller]
 
     def chosen(*conditions: str) -> str | None:
-        choice = Budget.parse(conditions).choose(trained, options)
+        choice = Budget.parse(conditions).choose(options[0], options)
         return None if choice is None else str(choice[0])
 
     assert chosen("accuracy>=-0.5pp") == "midpoint, 2 steps"
@@ -254,11 +254,15 @@ def test_a_budget_chooses_the_cheapest_within_a_loss_and_the_best_within_a_laten
     assert chosen("latency<=0.3x") == "euler, 2 steps"
     assert chosen("latency<=0.3x", "accuracy>=-0.5pp") is None
     assert chosen("accuracy>=+1pp") is None
+    assert chosen("parameters<=0.4x") == "heun2, 2 steps"
+    assert chosen("parameters<=0.3x") is None
+    assert chosen("parameters<=1x", "accuracy>=-0.5pp") == "midpoint, 2 steps"
+    assert chosen("parameters<=0.5x", "latency<=0.5x") is None
 
 
 @pytest.mark.parametrize("condition", ["latency<0.5x", "latency<=0.5", "accuracy>=1", "speed>=2x", "", "latency<=-1x"])
 def test_a_budget_that_says_nothing_is_refused(condition: str) -> None:
-    with pytest.raises(ValueError, match=r"budget must be like latency<=0\.5x or accuracy>=-0\.5pp, got"):
+    with pytest.raises(ValueError, match=r"budget must be like latency<=0\.5x, parameters<=0\.5x or accuracy>=-0\.5"):
         Budget.parse([condition])
 
 

@@ -34,7 +34,7 @@ $sections
 <script>
 for (const th of document.querySelectorAll("th")) th.onclick = () => {
   const body = th.closest("table").tBodies[0], i = th.cellIndex, up = th.dataset.up !== "1";
-  const text = tr => tr.cells[i] ? tr.cells[i].textContent : "";
+  const text = tr => tr.cells[i] ? tr.cells[i].textContent.replaceAll(",", "") : "";
   const key = tr => isNaN(parseFloat(text(tr))) ? text(tr) : parseFloat(text(tr));
   const less = (a, b) => (typeof a === typeof b ? (a < b ? -1 : a > b ? 1 : 0) : typeof a === "number" ? -1 : 1);
   [...body.rows].sort((a, b) => (up ? 1 : -1) * less(key(a), key(b))).forEach(tr => body.append(tr));
@@ -44,8 +44,9 @@ for (const th of document.querySelectorAll("th")) th.onclick = () => {
 </body></html>
 """)
 COLUMNS = (
-    *("scheme", "steps or rtol", "batch norm", "rate evaluations", "loss", "accuracy %", "top-5 %"),
-    *("calibration error %", "same class %", "logit distance", "MFLOP per image", "ms per image", "GPU memory, MB"),
+    *("basis", "nodes", "parameters", "scheme", "steps or rtol", "batch norm", "rate evaluations", "loss"),
+    *("accuracy %", "top-5 %", "calibration error %", "same class %", "logit distance", "MFLOP per image"),
+    *("ms per image", "GPU memory, MB"),
 )
 
 
@@ -69,7 +70,7 @@ def _section(study: Study, images: Mapping[str, str], suffix: str) -> str:
             own = study.recalibrated_verdict
             parts.append(_verdict("with batch norm recalibrated: ", own.invariant, str(own)))
     parts.append(_table(COLUMNS, "".join(_row(result) for result in study.results)))
-    for name in (f"classes{suffix}", f"convergence{suffix}"):
+    for name in (f"projection{suffix}", f"classes{suffix}", f"convergence{suffix}"):
         if name in images:
             parts.append(_image(name, images[name]))
     if study.convergence:
@@ -87,7 +88,13 @@ def _convergence_cells(found: Convergence) -> list[str]:
 
 def _row(result: Result) -> str:
     manifestation, own = result.manifestation, result.figures
-    head = [manifestation.name or "-", manifestation.effort or "-", "own" if result.recalibrated else "of training"]
+    head = [
+        *(("-", "-") if result.basis is None else (result.basis.name, str(result.basis.n_basis))),
+        f"{result.parameters:,}",
+        manifestation.name or "-",
+        manifestation.effort or "-",
+        "own" if result.recalibrated else "of training",
+    ]
     if own is None:
         width = len(COLUMNS) - len(head)
         return f'<tr>{_cells(head)}<td class="failed" colspan="{width}">{escape(str(result.failed))}</td></tr>'

@@ -7,8 +7,9 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from contnet.basis import BASES
 from contnet.invariance.result import Figures, Result, measured
 from contnet.invariance.study import Study
 from contnet.schemes import ADAPTIVE_SCHEMES, SCHEMES
@@ -24,6 +25,10 @@ LOOK: dict[str, dict[str, Any]] = {
     name: {"color": colour, "marker": marker, "linestyle": dash}
     for name, colour, marker, dash in zip((*SCHEMES, *ADAPTIVE_SCHEMES), COLOURS, MARKERS, DASHES, strict=True)
 }
+BASIS_LOOK: dict[str, dict[str, Any]] = {
+    name: {"color": colour, "marker": marker}
+    for name, colour, marker in zip(BASES, ("#0072B2", "#E69F00", "#009E73", "#D55E00"), "os^D", strict=True)
+}
 STYLE: Any = {
     "font.size": 9,
     "axes.grid": True,
@@ -37,6 +42,7 @@ STYLE: Any = {
 BESIDE: dict[str, Any] = {"textcoords": "offset points"}
 PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g}")
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
+MILLIONS = FuncFormatter(lambda value, _: f"{value / 1e6:.2f} M")
 MAX_CLASSES = 40
 
 
@@ -54,6 +60,8 @@ def pictures(studies: Sequence[Study], references: Sequence[Study] = ()) -> Iter
             yield "latency", _grid(continuous, _latency, share_y=True)
         for number, study in enumerate(studies):
             suffix = f"-{number}" if len(studies) > 1 else ""
+            if any(result.projected for result in study.results):
+                yield f"projection{suffix}", _projection(study)
             if study.convergence:
                 yield f"convergence{suffix}", _convergence(study)
             if study.is_continuous and len(study.results) > 1:
@@ -81,7 +89,7 @@ def _grid(studies: Sequence[Study], draw: Callable[..., None], *, share_y: bool,
 
 
 def _accuracy(study: Study, ax: Axes, references: dict[str, list[tuple[int, float]]]) -> None:
-    for scheme, own, members in _by_scheme(study.results):
+    for scheme, own, members in _by_scheme(study.unprojected):
         label, look = _label(scheme, own), _look(scheme, own)
         if scheme in ADAPTIVE_SCHEMES:
             best, figures = min(members, key=lambda member: member[0].manifestation.rtol or 0)
@@ -98,14 +106,14 @@ def _accuracy(study: Study, ax: Axes, references: dict[str, list[tuple[int, floa
     if trained.n_time_steps:
         _ring(ax, trained.n_time_steps, study.trained_figures.accuracy)
     ax.set_xscale("log", base=2)
-    ax.set_xticks(sorted({result.manifestation.n_time_steps for result in study.results} - {None}))
+    ax.set_xticks(sorted({result.manifestation.n_time_steps for result in study.unprojected} - {None}))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(PLAIN)
     ax.set_xlabel("n_time_steps")
 
 
 def _latency(study: Study, ax: Axes) -> None:
-    for scheme, own, members in _by_scheme(study.results):
+    for scheme, own, members in _by_scheme(study.unprojected):
         points = [(figures.latency_ms, figures.accuracy) for _, figures in members]
         look = {**_look(scheme, own), "linestyle": ""}
         ax.plot(*zip(*points, strict=True), label=_label(scheme, own), **look)
@@ -113,15 +121,61 @@ def _latency(study: Study, ax: Axes) -> None:
             effort = result.manifestation.n_time_steps or f"{result.manifestation.rtol:g}"
             at = (figures.latency_ms, figures.accuracy)
             ax.annotate(str(effort), at, color="0.35", fontsize=6, xytext=(4, -8), **BESIDE)
-    front = pareto_front([(own.latency_ms, own.accuracy) for _, own in measured(study.results)])
-    look = {"color": "0.45", "linewidth": 1, "drawstyle": "steps-post", "zorder": 1}
+    _price(ax, study, study.unprojected)
+
+
+def _price(ax: Axes, study: Study, results: Sequence[Result]) -> None:
+    """The Pareto front of the results, the ring of the trained one, and an axis of latencies."""
+    front = pareto_front([(own.latency_ms, own.accuracy) for _, own in measured(results)])
+    look: dict[str, Any] = {"color": "0.45", "linewidth": 1, "drawstyle": "steps-post", "zorder": 1}
     ax.plot(*zip(*front, strict=True), label="Pareto front", **look)
     trained = study.trained_figures
     _ring(ax, trained.latency_ms, trained.accuracy)
     ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     ax.xaxis.set_major_formatter(PLAIN)
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel(f"latency (ms per image, batches of {trained.batch_size})")
+
+
+def _projection(study: Study) -> Figure:
+    """Accuracy against parameters, with a line through the best manifestation of each number of nodes, and against
+    latency."""
+    figure = Figure(figsize=(10.4, 4.2), layout="constrained")
+    by_parameters, by_latency = figure.subplots(1, 2, sharey=True)
+    groups: dict[tuple[str, bool], list[tuple[Result, Figures]]] = {}
+    for result, own in measured(study.results):
+        if result.basis is not None:
+            groups.setdefault((result.basis.name, result.recalibrated), []).append((result, own))
+    for (basis, recalibrated), members in groups.items():
+        hollow = {"markerfacecolor": "white"} if recalibrated else {}
+        look = {**BASIS_LOOK[basis], "markersize": 5, **hollow}
+        best = {
+            result.parameters: max(figures.accuracy for other, figures in members if other.basis == result.basis)
+            for result, _ in members
+        }
+        dash = ":" if recalibrated else "-"
+        by_parameters.plot(*zip(*sorted(best.items()), strict=True), linestyle=dash, **look)
+        points = [(figures.latency_ms, figures.accuracy) for _, figures in members]
+        by_latency.plot(*zip(*points, strict=True), linestyle="", label=_label(basis, recalibrated), **look)
+        for (result, _), at in zip(members, points, strict=True):
+            if result.basis and not recalibrated:
+                effort = result.manifestation.n_time_steps or f"{result.manifestation.rtol:g}"
+                text = f"{result.basis.n_basis}/{effort}"
+                by_latency.annotate(text, at, color="0.35", fontsize=6, xytext=(4, -8), **BESIDE)
+    _ring(by_parameters, study.trained.parameters, study.trained_figures.accuracy)
+    by_parameters.set_xscale("log", base=2)
+    by_parameters.set_xticks(sorted({result.parameters for result in study.results}))
+    by_parameters.xaxis.set_major_formatter(MILLIONS)
+    by_parameters.xaxis.set_minor_locator(NullLocator())
+    by_parameters.tick_params(axis="x", rotation=45)
+    by_parameters.yaxis.set_major_formatter(PERCENT)
+    by_parameters.set_xlabel("parameters; the best manifestation of each")
+    by_parameters.set_ylabel("test accuracy (%)")
+    _price(by_latency, study, study.results)
+    figure.legend(*by_latency.get_legend_handles_labels(), loc="outside right center")
+    figure.suptitle(f"{_title(study)}; projected without training (numbers: nodes/steps)", fontsize=9)
+    return figure
 
 
 def _convergence(study: Study) -> Figure:

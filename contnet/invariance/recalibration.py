@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from contnet.ode_block import ODEBlock
+
 N_IMAGES = 5120
 
 
@@ -24,13 +26,16 @@ def has_batch_norm(network: nn.Module) -> bool:
 @contextmanager
 def recalibrated(network: nn.Module, images: Iterable[Tensor]) -> Iterator[None]:
     """Within, the network's running statistics are plain averages over `images` (batches, normalised), gathered in the
-    manifestation that it is in; afterwards they are what they were."""
+    manifestation that it is in; afterwards they are what they were. Where several nodes make up theta(t), which have
+    no statistics of their own to average, they move on as in training."""
     norms = list(_batch_norms(network))
+    together = set(_of_combined_nodes(network))
     saved = [({name: buffer.clone() for name, buffer in norm.named_buffers()}, norm.momentum) for norm in norms]
     try:
         for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # a cumulative average, every batch alike
+            if norm not in together:
+                norm.reset_running_stats()
+                norm.momentum = None  # a cumulative average, every batch alike
             norm.train()
         with torch.no_grad():
             for batch in images:
@@ -45,6 +50,12 @@ def recalibrated(network: nn.Module, images: Iterable[Tensor]) -> Iterator[None]
             with torch.no_grad():
                 for name, buffer in norm.named_buffers():
                     buffer.copy_(buffers[name])
+
+
+def _of_combined_nodes(network: nn.Module) -> Iterator[_BatchNorm]:
+    for block in network.modules():
+        if isinstance(block, ODEBlock) and block.basis.combines:
+            yield from _batch_norms(block)
 
 
 def _batch_norms(network: nn.Module) -> Iterator[_BatchNorm]:

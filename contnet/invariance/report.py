@@ -23,7 +23,7 @@ from contnet.invariance.budget import Budget
 from contnet.invariance.convergence import Convergence
 from contnet.invariance.page import page
 from contnet.invariance.pictures import pictures
-from contnet.invariance.result import Result
+from contnet.invariance.result import Figures, Result
 from contnet.invariance.study import Study
 from contnet.report import relative, versions
 from contnet.sweep_summary import write_csv
@@ -63,20 +63,21 @@ def _invariance_table(study: Study) -> Table:
     legend = "* as trained; same: share of images that get the same class as there; ms per image, "
     legend += f"{study.trained_figures.batch_size} at a time"
     headings = ["scheme", "steps", "evals", "loss", "accuracy", "same", "ms"]
-    recalibrated = {result.manifestation: result.figures for result in study.results if result.recalibrated}
+    if any(result.projected for result in study.results):
+        headings = ["theta(t)", "parameters", "scheme", "steps", "accuracy", "ms"]
+        legend = f"* as trained; ms per image, {study.trained_figures.batch_size} at a time"
+    recalibrated = {(r.basis, r.manifestation): r.figures for r in study.results if r.recalibrated}
     if recalibrated:
-        headings.insert(5, "recal.")
+        headings.insert(headings.index("accuracy") + 1, "recal.")
         legend += "; recal.: accuracy with batch norm recalibrated"
     table = Table(title=study.subject.name, caption=legend)
     for heading in headings:
-        table.add_column(heading, justify="left" if heading == "scheme" else "right", no_wrap=True)
+        justify: Any = "left" if heading in ("theta(t)", "scheme") else "right"
+        table.add_column(heading, justify=justify, no_wrap=True)
     for result in study.results:
         if not result.recalibrated:
-            cells = _cells(result)
-            if recalibrated:
-                again = recalibrated.get(result.manifestation)
-                cells.insert(5, f"{again.accuracy:.4f}" if again else "-")
-            table.add_row(*cells)
+            cells = _cells(result, recalibrated.get((result.basis, result.manifestation)))
+            table.add_row(*(cells.get(heading, "-") for heading in headings))
     return table
 
 
@@ -99,14 +100,27 @@ def _comparison(studies: Sequence[Study]) -> Table:
     return table
 
 
-def _cells(result: Result) -> list[str]:
+def _cells(result: Result, recalibrated: Figures | None) -> dict[str, str]:
+    """By heading, what there is to say of a result."""
     manifestation, figures = result.manifestation, result.figures
-    scheme = f"{manifestation.name or '-'}{' *' if result.trained else ''}"
-    effort = str(manifestation.n_time_steps or "-" if manifestation.rtol is None else f"{manifestation.rtol:.0e}")
+    cells = {
+        "theta(t)": f"{result.basis.name} {result.basis.n_basis}" if result.basis else "-",
+        "parameters": f"{result.parameters:,}",
+        "scheme": f"{manifestation.name or '-'}{' *' if result.trained else ''}",
+        "steps": str(manifestation.n_time_steps or "-" if manifestation.rtol is None else f"{manifestation.rtol:.0e}"),
+    }
+    if recalibrated:
+        cells["recal."] = f"{recalibrated.accuracy:.4f}"
     if figures is None:
-        return [scheme, effort, "-", "-", "failed", "-", "-"]
-    shares = f"{figures.same_prediction:.4f}", f"{figures.latency_ms:.3f}"
-    return [scheme, effort, str(figures.n_f_evals or "-"), f"{figures.loss:.4f}", f"{figures.accuracy:.4f}", *shares]
+        return {**cells, "accuracy": "failed"}
+    return {
+        **cells,
+        "evals": str(figures.n_f_evals or "-"),
+        "loss": f"{figures.loss:.4f}",
+        "accuracy": f"{figures.accuracy:.4f}",
+        "same": f"{figures.same_prediction:.4f}",
+        "ms": f"{figures.latency_ms:.3f}",
+    }
 
 
 def _findings(study: Study, budget: Budget | None, root: str | None) -> Iterator[str]:
@@ -122,14 +136,16 @@ def _findings(study: Study, budget: Budget | None, root: str | None) -> Iterator
     yield from _slopes(study.convergence)
     if budget is None:
         return
-    choice = budget.choose(study.trained_figures, study.results)
+    choice = budget.choose(study.trained, study.results)
     if choice is None:
         yield f"nothing in this sweep meets {budget}"
         return
     chosen, figures = choice
     points = 100 * (figures.accuracy - study.trained_figures.accuracy)
-    factor = figures.latency_ms / study.trained_figures.latency_ms
-    yield f"for {budget} use {chosen} ({points:+.2f} pp, {factor:.2f}x latency):"
+    factors = f"{figures.latency_ms / study.trained_figures.latency_ms:.2f}x latency"
+    if chosen.projected:
+        factors += f", {chosen.parameters / study.trained.parameters:.2f}x parameters"
+    yield f"for {budget} use {chosen} ({points:+.2f} pp, {factors}):"
     yield f"  {_command(chosen, root)}"
 
 
@@ -151,6 +167,8 @@ def _command(chosen: Result, root: str | None) -> str:
         words.append(f"sweep.rtol=[{manifestation.rtol:g}]")
     else:
         words.append(f"sweep.n_time_steps=[{manifestation.n_time_steps}]")
+    if chosen.projected and chosen.basis:
+        words += [f"project.basis=[{chosen.basis.name}]", f"project.n_basis=[{chosen.basis.n_basis}]"]
     words += ["sweep.recalibrate=true"] * chosen.recalibrated + ([] if root is None else [f"dataset.root={root}"])
     return "python evaluate.py " + " ".join(word if PLAIN.fullmatch(word) else shlex.quote(word) for word in words)
 

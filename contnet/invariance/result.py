@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
+from contnet.basis import Basis
 from contnet.invariance.manifestation import Manifestation
 from contnet.invariance.outcome import Outcome
 from contnet.score import Score
@@ -38,7 +39,8 @@ class Figures:
 
 @dataclass(frozen=True)
 class Result:
-    """A manifestation of a checkpoint's network, with batch-norm statistics of its own where `recalibrated`.
+    """A manifestation of a checkpoint's network, with batch-norm statistics of its own where `recalibrated`, and with
+    theta(t) projected onto `basis` where that is not the network's own.
 
     It has figures, and the class predicted for each test image (N,), unless it has `failed`, which says why.
     """
@@ -48,12 +50,15 @@ class Result:
     trained: bool
     recalibrated: bool
     parameters: int
+    basis: Basis | None = None
+    projected: bool = False
     figures: Figures | None = None
     predictions: Tensor | None = None
     failed: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.manifestation}{', recalibrated' if self.recalibrated else ''}"
+        projected = f"{self.basis}; " if self.projected else ""
+        return f"{projected}{self.manifestation}{', recalibrated' if self.recalibrated else ''}"
 
     @property
     def n_f_evals(self) -> int:
@@ -69,6 +74,8 @@ class Result:
             "rtol": self.manifestation.rtol,
             "trained": self.trained,
             "recalibrated": self.recalibrated,
+            "basis": self.basis and self.basis.name,
+            "n_basis": self.basis and self.basis.n_basis,
             "parameters": self.parameters,
             **(asdict(self.figures) if self.figures else dict.fromkeys(field.name for field in fields(Figures))),
             "failed": self.failed,

@@ -1,12 +1,15 @@
-"""The study of one network: every manifestation measured, a verdict, and whether its blocks are integrators."""
+"""The study of one network: every manifestation measured, a verdict, and whether its blocks are integrators; and the
+same manifestations of its projections onto fewer nodes or other bases."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import product
 
 import torch
 from torch import Tensor, nn
 
+from contnet.basis import Basis, make_basis
 from contnet.integrate import IntegrationError
 from contnet.invariance.convergence import Convergence, network_convergence
 from contnet.invariance.manifestation import Manifestation, manifestations
@@ -16,12 +19,14 @@ from contnet.invariance.result import Figures, Result, measure
 from contnet.invariance.store import Store, digest
 from contnet.invariance.verdict import Verdict, judge
 from contnet.networks.continuous import ContinuousNet
+from contnet.projection import project
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to ask of a network: the manifestations (None: as trained), the verdict's tolerance in percentage points,
-    whether to recalibrate batch norm and whether to test the blocks' convergence."""
+    whether to recalibrate batch norm, whether to test the blocks' convergence, and the projections (None: in the basis,
+    or with the nodes, that it has; both None: none)."""
 
     schemes: Sequence[str] | None = None
     n_time_steps: Sequence[int] | None = None
@@ -29,6 +34,8 @@ class Plan:
     tolerance: float = 1.0
     recalibrate: bool = False
     convergence: bool = True
+    n_basis: Sequence[int] | None = None
+    bases: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,9 @@ class Subject:
         training_images: augmented training images to recalibrate on, a new pass at each call.
         precision: the arithmetic that it was trained in, as a context.
         identity: a digest of all that its results depend on, but the manifestation.
+
+    Raises:
+        ValueError: if a basis that the plan asks for does not exist.
     """
 
     name: str
@@ -59,9 +69,33 @@ class Subject:
         """Those that the plan asks of it."""
         return manifestations(self.network, plan.schemes, plan.n_time_steps, plan.rtol)
 
+    @property
+    def basis(self) -> Basis | None:
+        """What the network's theta(t) is made of, if it has one."""
+        return self.network.basis if isinstance(self.network, ContinuousNet) else None
+
+    def projections(self, plan: Plan) -> list[Basis]:
+        """The bases that the plan asks for, but for its own.
+
+        Raises:
+            ValueError: if there is none with so many nodes.
+        """
+        own = self.basis
+        if own is None:
+            return []
+        found = product(plan.bases or [own.name], plan.n_basis or [own.n_basis])
+        bases = dict.fromkeys(make_basis(name, n_basis) for name, n_basis in found)
+        return [basis for basis in bases if basis != own]
+
+    def projected(self, basis: Basis) -> "Subject":
+        """The same with theta(t) projected onto another basis."""
+        network = project(self.network, basis.n_basis, basis.name)
+        return replace(self, network=network, identity=digest([self.identity, basis.name, basis.n_basis]))
+
     def n_passes(self, plan: Plan) -> int:
         """How often the test images have to pass through it."""
-        return len(self.manifestations(plan)) * (1 + self.recalibrates(plan))
+        n_networks = 1 + len(self.projections(plan))
+        return n_networks * len(self.manifestations(plan)) * (1 + self.recalibrates(plan))
 
     def recalibrates(self, plan: Plan) -> bool:
         """Whether the plan asks for recalibration, and there is something to recalibrate."""
@@ -88,38 +122,44 @@ class Study:
         return self.trained.figures
 
     @property
+    def unprojected(self) -> list[Result]:
+        """The results in the network's own basis."""
+        return [result for result in self.results if not result.projected]
+
+    @property
     def is_continuous(self) -> bool:
         """Whether the network has other manifestations than the one it was trained in."""
         return self.trained.manifestation.scheme is not None
-
-    def with_calibration(self, recalibrated: bool) -> list[Result]:
-        """The results with batch norm's own statistics of each manifestation, or with those of training."""
-        return [result for result in self.results if result.recalibrated == recalibrated]
 
 
 def study(subject: Subject, plan: Plan, store: Store, advance: Callable[[str], None] = lambda line: None) -> Study:
     """Carry out the plan; `advance` is told of each pass in a line. The network comes back as it was.
 
-    Results come without recalibration first, each part in the order of `manifestations`.
+    Results come without recalibration first, each part with the network's own basis first and in the order of
+    `manifestations`.
     """
     trained = Manifestation.of(subject.network)
     wanted = subject.manifestations(plan)
     reference = _outcome(subject, trained, False, store)
-    results = []
+    networks = [subject, *(subject.projected(basis) for basis in subject.projections(plan))]
+    calibrations = (False, True)[: 1 + subject.recalibrates(plan)]
+    results: list[Result] = []
     try:
-        for recalibrate in (False, True)[: 1 + subject.recalibrates(plan)]:
-            for manifestation in wanted:
-                blank = Result(
-                    checkpoint=subject.name,
-                    manifestation=manifestation,
-                    trained=manifestation == trained and not recalibrate,
-                    recalibrated=recalibrate,
-                    parameters=sum(parameter.numel() for parameter in subject.network.parameters()),
-                )
-                results.append(_filled(blank, subject, reference, store))
-                if recalibrate:
-                    results[-1] = _with_latency_of(results[-1], results[wanted.index(manifestation)])
-                advance(f"{results[-1]}: {_found(results[-1])}")
+        for recalibrate, own, manifestation in product(calibrations, networks, wanted):
+            blank = Result(
+                checkpoint=subject.name,
+                manifestation=manifestation,
+                trained=manifestation == trained and own is subject and not recalibrate,
+                recalibrated=recalibrate,
+                parameters=sum(parameter.numel() for parameter in own.network.parameters()),
+                basis=own.basis,
+                projected=own is not subject,
+            )
+            result = _filled(blank, own, reference, store)
+            if recalibrate:
+                result = _with_latency_of(result, results[len(results) % (len(networks) * len(wanted))])
+            results.append(result)
+            advance(f"{result}: {_found(result)}")
     finally:
         trained.give(subject.network)
     base = next(result for result in results if result.trained)
@@ -127,8 +167,8 @@ def study(subject: Subject, plan: Plan, store: Store, advance: Callable[[str], N
         raise IntegrationError(f"{subject.name} cannot be evaluated as it was trained: {base.failed}")
     labels = reference.labels.cpu()
     verdicts = [
-        judge(base, [result for result in results if result.recalibrated == own], labels, plan.tolerance)
-        for own in (False, True)
+        judge(base, [r for r in results if r.recalibrated == recalibrate and not r.projected], labels, plan.tolerance)
+        for recalibrate in (False, True)
     ]
     convergence: list[Convergence] = []
     if plan.convergence and isinstance(subject.network, ContinuousNet):

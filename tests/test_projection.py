@@ -1,0 +1,195 @@
+"""A trained network in fewer nodes or another basis: as an axis of the study, and as a run to go on with."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import contnet
+from contnet import ContinuousNet
+from contnet.invariance.recalibration import recalibrated
+from tests.conftest import Run
+from tests.processes import assert_same
+
+TRAINED = ("model.alpha=4", "refine.epochs=[1,2]", "epochs=3", "hydra.run.dir=run")
+LAST = "run/checkpoints/last.ckpt"
+
+
+def rows(path: str) -> list[dict[str, str]]:
+    with Path(path).open() as file:
+        return list(csv.DictReader(file))
+
+
+def load(path: Path | str) -> dict[str, Any]:
+    loaded: dict[str, Any] = torch.load(path, weights_only=True)
+    return loaded
+
+
+def network_of(checkpoint: dict[str, Any]) -> ContinuousNet:
+    network = ContinuousNet(in_channels=1, alpha=4, initial_time_d=1)
+    network.make_room(**checkpoint["contnet"]["depth"])
+    prefix = "network."
+    network.load_state_dict({k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items()})
+    return network.eval()
+
+
+def test_projections_are_an_axis_of_the_study(run: Run) -> None:
+    assert run("train", *TRAINED)[0] == 0
+    asked = ("project.n_basis=[4,2]", "project.basis=[piecewise_constant,legendre]", "sweep.n_time_steps=[4,2]")
+    more = ("sweep.recalibrate=true", 'sweep.budget="parameters<=0.7x"', "hydra.run.dir=study")
+    code, out, err = run("evaluate", f"ckpt_path={LAST}", *asked, *more)
+    assert (code, err) == (0, "")
+    table = rows("study/invariance.csv")
+    bases = [("piecewise_constant", 4), ("piecewise_constant", 2), ("legendre", 4), ("legendre", 2)]
+    wanted = [(name, str(n), steps) for name, n in bases for steps in ("4", "2")]
+    assert [(r["basis"], r["n_basis"], r["n_time_steps"]) for r in table] == 2 * wanted
+    assert [r["trained"] for r in table] == ["True"] + 15 * ["False"]
+    assert [r["accuracy"] for r in table[:1]] == [str(json.loads(Path("run/result.json").read_text())["test_accuracy"])]
+
+    network = network_of(load(LAST))
+    counted = {(name, n): sum(p.numel() for p in contnet.project(network, n, name).parameters()) for name, n in bases}
+    assert [int(r["parameters"]) for r in table] == [counted[r["basis"], int(r["n_basis"])] for r in table]
+    # No step is finer than those of training, and what has been projected is no manifestation of the network.
+    assert "no verdict: nothing at least as fine" in out
+    assert out.count("piecewise_constant 2") == out.count("legendre 4") == 2
+    assert "for parameters<=0.7x use " in out
+    assert "0.59x parameters" in out
+    assert "project.n_basis=[2]" in out
+    with Image.open("study/projection.png") as picture:
+        assert picture.size[0] > 1000
+    assert 'alt="projection"' in Path("study/report.html").read_text()
+
+
+def test_what_is_asked_for_twice_or_is_there_already_is_studied_once(run: Run) -> None:
+    assert run("train", *TRAINED)[0] == 0
+    asked = ("project.n_basis=[4,1,1]", "sweep.convergence=false", "hydra.run.dir=study")
+    assert run("evaluate", f"ckpt_path={LAST}", *asked)[0] == 0
+    assert [(r["basis"], r["n_basis"]) for r in rows("study/invariance.csv")] == [
+        ("piecewise_constant", "4"),
+        ("piecewise_constant", "1"),
+    ]
+    assert run("train", "model=resnet", "model.depth=8", "model.alpha=2", "epochs=1", "hydra.run.dir=resnet")[0] == 0
+    assert run("evaluate", "ckpt_path=resnet", "project.n_basis=[1]", "hydra.run.dir=other")[0] == 0
+    assert len(rows("other/invariance.csv")) == 1
+
+
+@pytest.mark.parametrize(("basis", "n"), [("piecewise_constant", 2), ("continuous_linear", 3), ("legendre", 4)])
+def test_a_saved_projection_evaluates_as_it_did_and_trains_on(run: Run, basis: str, n: int) -> None:
+    # Midpoint meets every node; Euler's method, which looks at no end, would never use the last hat.
+    assert run("train", *TRAINED, "optimizer.decay_norm_and_bias=false", "scheme=midpoint")[0] == 0
+    asked = (f"project.n_basis={n}", f"project.basis={basis}", "project.save=true", "sweep.n_time_steps=2")
+    code, out, _ = run("evaluate", f"ckpt_path={LAST}", *asked, "sweep.convergence=false", "hydra.run.dir=study")
+    assert code == 0
+    folder = f"study/{basis}-{n}"
+    assert f"python train.py ckpt_path=last hydra.run.dir={folder} epochs=4" in out
+    (projected,) = [r for r in rows("study/invariance.csv") if r["basis"] == basis and r["n_time_steps"] == "2"][-1:]
+
+    saved, trained = load(f"{folder}/checkpoints/last.ckpt"), load(LAST)
+    assert saved["contnet"]["depth"] == {"basis": basis, "n_basis": n, "n_time_steps": 2}
+    assert saved["epoch"] == trained["epoch"]
+    state = contnet.project(network_of(trained), n, basis).state_dict()
+    assert_same(dict(network_of(saved).state_dict()), dict(state), basis)
+
+    code, _, err = run("evaluate", f"ckpt_path={folder}", "sweep.n_time_steps=[1,2,4]", "hydra.run.dir=sweep")
+    assert (code, err) == (0, "")
+    (again,) = [r for r in rows("sweep/invariance.csv") if r["trained"] == "True"]
+    assert [again[key] for key in ("n_time_steps", "accuracy", "loss", "parameters")] == [
+        projected[key] for key in ("n_time_steps", "accuracy", "loss", "parameters")
+    ]
+
+    code, out, err = run("train", "ckpt_path=last", f"hydra.run.dir={folder}", "epochs=4")
+    assert (code, err) == (0, "")
+    tuned = load(f"{folder}/checkpoints/last.ckpt")
+    assert (tuned["epoch"], tuned["contnet"]["depth"]) == (3, saved["contnet"]["depth"])
+    assert "refined" not in out
+    momenta = [state["momentum_buffer"] for state in tuned["optimizer_states"][0]["state"].values()]
+    assert len(momenta) == len(list(network_of(tuned).parameters()))
+    before, after = ([v for k, v in c["state_dict"].items() if "nodes" in k] for c in (saved, tuned))
+    assert not any(torch.equal(a, b) for a, b in zip(before, after, strict=True) if a.is_floating_point())
+
+
+def test_a_projection_back_to_the_first_nodes_keeps_its_own_steps(run: Run) -> None:
+    assert run("train", *TRAINED)[0] == 0
+    asked = ("project.n_basis=1", "project.save=true", "sweep.convergence=false", "hydra.run.dir=study")
+    assert run("evaluate", f"ckpt_path={LAST}", *asked)[0] == 0
+    folder = "study/piecewise_constant-1"
+    assert run("evaluate", f"ckpt_path={folder}", "sweep.convergence=false", "hydra.run.dir=again")[0] == 0
+    assert [r["n_time_steps"] for r in rows("again/invariance.csv")] == ["4"]
+    assert run("train", "ckpt_path=last", f"hydra.run.dir={folder}", "epochs=4")[0] == 0
+    assert load(f"{folder}/checkpoints/last.ckpt")["contnet"]["depth"]["n_time_steps"] == 4
+
+
+def test_averaged_weights_are_projected_and_averaged_on(run: Run) -> None:
+    options = ("callbacks=ema", "model.alpha=4", "model.initial_time_d=4", "epochs=2", "callbacks.ema.decay=0.5")
+    assert run("train", *options, "hydra.run.dir=run")[0] == 0
+    asked = ("project.basis=legendre", "project.n_basis=3", "project.save=true", "sweep.convergence=false")
+    assert run("evaluate", f"ckpt_path={LAST}", *asked, "hydra.run.dir=study")[0] == 0
+    folder = "study/legendre-3"
+    averaged = contnet.project(network_of(load(LAST)), 3, "legendre").state_dict()
+    saved = load(f"{folder}/checkpoints/last.ckpt")
+    assert_same(dict(network_of(saved).state_dict()), dict(averaged), "ema")
+    code, _, err = run("train", "ckpt_path=last", f"hydra.run.dir={folder}", "epochs=3")
+    assert (code, err) == (0, "")
+    tuned = load(f"{folder}/checkpoints/last.ckpt")
+    n_averaged = [c["averaging_state"]["n_averaged"] for c in (saved, tuned)]
+    assert n_averaged[1] > n_averaged[0]
+    assert not torch.equal(tuned["state_dict"]["network.head.linear.weight"], averaged["head.linear.weight"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["project.n_basis=[0]"], "project.n_basis must be a whole number of at least 1, got 0"),
+        (["project.n_basis=[]"], "project.n_basis must name at least one, got []"),
+        (["project.basis=fourier"], "project.basis must be one of piecewise_constant, piecewise_linear, "),
+        (
+            ["project.basis=[legendre,piecewise_linear]", "project.n_basis=[4,3]"],
+            "project.n_basis must be a multiple of 2 with the basis piecewise_linear, got 3",
+        ),
+        (["project.basis=piecewise_linear"], "project.n_basis must be a multiple of 2 with the basis piecewise_linear"),
+        (["project.save=maybe"], "project.save must be true or false, got 'maybe'"),
+        (["project.save=true"], "project.save must be false without project.n_basis and project.basis, got true"),
+        (["project.n_nodes=[2]"], "project.n_nodes"),
+    ],
+)
+def test_a_projection_that_cannot_be_is_refused_in_one_line(run: Run, overrides: list[str], message: str) -> None:
+    assert run("train", "model.alpha=2", "epochs=1", "hydra.run.dir=run")[0] == 0
+    code, _, err = run("evaluate", f"ckpt_path={LAST}", *overrides, "hydra.run.dir=study")
+    assert (code, err.count("\n")) == (1, 1)
+    assert message in err
+    assert not Path("study").exists()
+
+
+def test_a_network_trained_with_the_adjoint_is_projected_and_says_what_it_trains_on_with(run: Run) -> None:
+    options = ("model.alpha=2", "model.initial_time_d=2", "scheme.gradient=adjoint", "epochs=1")
+    assert run("train", *options, "hydra.run.dir=run")[0] == 0
+    asked = ("project.basis=legendre", "project.save=true", "sweep.convergence=false", "hydra.run.dir=study")
+    assert run("evaluate", f"ckpt_path={LAST}", *asked)[0] == 0
+    go_on = ("ckpt_path=last", "hydra.run.dir=study/legendre-2", "epochs=2")
+    code, _, err = run("train", *go_on)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "scheme.gradient must be backprop or checkpoint with the basis legendre, got 'adjoint'" in err
+    assert run("train", *go_on, "scheme.gradient=backprop")[0] == 0
+
+
+@pytest.mark.parametrize("basis", ["piecewise_linear", "legendre"])
+def test_a_projected_network_recalibrates_to_the_statistics_of_its_own_states(basis: str) -> None:
+    network = ContinuousNet(alpha=4, initial_time_d=4)
+    images: Tensor = torch.randn(64, 3, 8, 8)
+    with torch.no_grad():
+        for _ in range(30):
+            network(images)
+        projected = contnet.project(network, 4, basis)
+        of_the_batch = contnet.project(network, 4, basis)(images)
+        projected.eval()
+        before = dict(projected.state_dict())
+        lost = torch.linalg.vector_norm(projected(images) - of_the_batch)
+        with recalibrated(projected, [images] * 30):
+            left = torch.linalg.vector_norm(projected(images) - of_the_batch)
+    assert left < 0.5 * lost
+    assert_same(dict(projected.state_dict()), before, basis)
