@@ -193,3 +193,12 @@ def test_a_projected_network_recalibrates_to_the_statistics_of_its_own_states(ba
             left = torch.linalg.vector_norm(projected(images) - of_the_batch)
     assert left < 0.5 * lost
     assert_same(dict(projected.state_dict()), before, basis)
+
+
+@pytest.mark.parametrize("basis", ["piecewise_constant", "continuous_linear", "legendre"])
+def test_a_projected_network_is_exported_like_any_other(basis: str, tmp_path: Path) -> None:
+    projected = contnet.project(ContinuousNet(alpha=2, initial_time_d=4), 3, basis).eval()
+    images = torch.randn(2, 3, 8, 8)
+    torch.export.save(torch.export.export(projected, (images,)), tmp_path / "network.pt2")
+    exported = torch.export.load(tmp_path / "network.pt2").module()
+    torch.testing.assert_close(exported(images), projected(images), rtol=1e-5, atol=1e-6)
