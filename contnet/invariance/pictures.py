@@ -139,30 +139,30 @@ def _price(ax: Axes, study: Study, results: Sequence[Result]) -> None:
 
 
 def _projection(study: Study) -> Figure:
-    """Accuracy against parameters, with a line through the best manifestation of each number of nodes, and against
-    latency."""
+    """Accuracy against parameters, with a line through each basis in the training manifestation, and against latency,
+    with the nodes and steps of what is on the Pareto front."""
     figure = Figure(figsize=(10.4, 4.2), layout="constrained")
     by_parameters, by_latency = figure.subplots(1, 2, sharey=True)
-    groups: dict[tuple[str, bool], list[tuple[Result, Figures]]] = {}
-    for result, own in measured(study.results):
-        if result.basis is not None:
-            groups.setdefault((result.basis.name, result.recalibrated), []).append((result, own))
-    for (basis, recalibrated), members in groups.items():
+    for basis, recalibrated, members in _by_basis(study.results):
         hollow = {"markerfacecolor": "white"} if recalibrated else {}
-        look = {**BASIS_LOOK[basis], "markersize": 5, **hollow}
-        best = {
-            result.parameters: max(figures.accuracy for other, figures in members if other.basis == result.basis)
-            for result, _ in members
-        }
-        dash = ":" if recalibrated else "-"
-        by_parameters.plot(*zip(*sorted(best.items()), strict=True), linestyle=dash, **look)
+        look: dict[str, Any] = {**BASIS_LOOK[basis], "markersize": 5, **hollow}
         points = [(figures.latency_ms, figures.accuracy) for _, figures in members]
         by_latency.plot(*zip(*points, strict=True), linestyle="", label=_label(basis, recalibrated), **look)
-        for (result, _), at in zip(members, points, strict=True):
-            if result.basis and not recalibrated:
-                effort = result.manifestation.n_time_steps or f"{result.manifestation.rtol:g}"
-                text = f"{result.basis.n_basis}/{effort}"
-                by_latency.annotate(text, at, color="0.35", fontsize=6, xytext=(4, -8), **BESIDE)
+        sizes = [(result.parameters, figures.accuracy) for result, figures in members]
+        by_parameters.plot(*zip(*sizes, strict=True), linestyle="", **look)
+        as_trained = [
+            size
+            for size, (result, _) in zip(sizes, members, strict=True)
+            if result.manifestation == study.trained.manifestation
+        ]
+        line = {"color": look["color"], "linestyle": ":" if recalibrated else "-", "linewidth": 1}
+        by_parameters.plot(*zip(*sorted(as_trained), strict=True), **line)
+    front = pareto_front([(own.latency_ms, own.accuracy) for _, own in measured(study.results)])
+    for result, own in measured(study.results):
+        if (own.latency_ms, own.accuracy) in front and result.basis is not None:
+            effort = result.manifestation.n_time_steps or f"{result.manifestation.rtol:g}"
+            at = (own.latency_ms, own.accuracy)
+            by_latency.annotate(f"{result.basis.n_basis}/{effort}", at, fontsize=7, xytext=(5, 4), **BESIDE)
     _ring(by_parameters, study.trained.parameters, study.trained_figures.accuracy)
     by_parameters.set_xscale("log", base=2)
     by_parameters.set_xticks(sorted({result.parameters for result in study.results}))
@@ -170,12 +170,22 @@ def _projection(study: Study) -> Figure:
     by_parameters.xaxis.set_minor_locator(NullLocator())
     by_parameters.tick_params(axis="x", rotation=45)
     by_parameters.yaxis.set_major_formatter(PERCENT)
-    by_parameters.set_xlabel("parameters; the best manifestation of each")
+    by_parameters.set_xlabel(f"parameters; lines: with {study.trained.manifestation}")
     by_parameters.set_ylabel("test accuracy (%)")
     _price(by_latency, study, study.results)
     figure.legend(*by_latency.get_legend_handles_labels(), loc="outside right center")
     figure.suptitle(f"{_title(study)}; projected without training (numbers: nodes/steps)", fontsize=9)
     return figure
+
+
+def _by_basis(results: Iterable[Result]) -> Iterator[tuple[str, bool, list[tuple[Result, Figures]]]]:
+    """(basis, recalibrated, results), those that have figures."""
+    groups: dict[tuple[str, bool], list[tuple[Result, Figures]]] = {}
+    for result, figures in measured(results):
+        if result.basis is not None:
+            groups.setdefault((result.basis.name, result.recalibrated), []).append((result, figures))
+    for (basis, recalibrated), members in groups.items():
+        yield basis, recalibrated, members
 
 
 def _convergence(study: Study) -> Figure:

@@ -64,7 +64,7 @@ def _invariance_table(study: Study) -> Table:
     legend += f"{study.trained_figures.batch_size} at a time"
     headings = ["scheme", "steps", "evals", "loss", "accuracy", "same", "ms"]
     if any(result.projected for result in study.results):
-        headings = ["theta(t)", "parameters", "scheme", "steps", "accuracy", "ms"]
+        headings = ["theta(t)", "params", "scheme", "steps", "accuracy", "ms"]
         legend = f"* as trained; ms per image, {study.trained_figures.batch_size} at a time"
     recalibrated = {(r.basis, r.manifestation): r.figures for r in study.results if r.recalibrated}
     if recalibrated:
@@ -105,7 +105,7 @@ def _cells(result: Result, recalibrated: Figures | None) -> dict[str, str]:
     manifestation, figures = result.manifestation, result.figures
     cells = {
         "theta(t)": f"{result.basis.name} {result.basis.n_basis}" if result.basis else "-",
-        "parameters": f"{result.parameters:,}",
+        "params": f"{result.parameters:,}",
         "scheme": f"{manifestation.name or '-'}{' *' if result.trained else ''}",
         "steps": str(manifestation.n_time_steps or "-" if manifestation.rtol is None else f"{manifestation.rtol:.0e}"),
     }
