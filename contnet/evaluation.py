@@ -205,7 +205,10 @@ def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]
     for number, subject in enumerate(subjects):
         checkpoint = load_checkpoint(subject.name)
         overrides = Path(subject.name).resolve().parent.parent / resume.OVERRIDES
-        for basis in subject.projections(plan):
+        bases = subject.projections(plan)
+        if not bases:
+            log.info(f"nothing to save of {subject.name}: it has the nodes that project asks for, or none")
+        for basis in bases:
             network = subject.projected(basis).network
             if plan.n_time_steps and len(plan.n_time_steps) == 1:
                 replace(Manifestation.of(network), n_time_steps=plan.n_time_steps[0]).give(network)

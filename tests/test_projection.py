@@ -74,7 +74,8 @@ def test_what_is_asked_for_twice_or_is_there_already_is_studied_once(run: Run) -
         ("piecewise_constant", "1"),
     ]
     assert run("train", "model=resnet", "model.depth=8", "model.alpha=2", "epochs=1", "hydra.run.dir=resnet")[0] == 0
-    assert run("evaluate", "ckpt_path=resnet", "project.n_basis=[1]", "hydra.run.dir=other")[0] == 0
+    code, out, _ = run("evaluate", "ckpt_path=resnet", "project.n_basis=1", "project.save=true", "hydra.run.dir=other")
+    assert (code, "nothing to save of resnet" in out) == (0, True)
     assert len(rows("other/invariance.csv")) == 1
 
 
