@@ -156,10 +156,9 @@ class ODEBlock(nn.Module):
             ValueError: if `gradient` cannot do with it.
         """
         self.basis = make_basis(basis, n_basis)
-        self.n_time_steps = n_time_steps
-        self._check_adjoint(self.basis)
         self.nodes = nn.ModuleList(copy.deepcopy(self.nodes[0]) for _ in range(n_basis))
         self.set_manifestation(n_time_steps=n_time_steps)
+        self._check_adjoint(self.basis)
 
     @property
     def n_basis(self) -> int:

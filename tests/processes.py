@@ -27,10 +27,15 @@ def script(code: str, *overrides: str, folder: Path, timeout: float = 240) -> su
     )
 
 
+def rows(path: Path | str) -> list[dict[str, str]]:
+    """Those of a table in a CSV file."""
+    with Path(path).open() as file:
+        return list(csv.DictReader(file))
+
+
 def metrics(folder: Path | str, names: list[str]) -> list[dict[str, str]]:
-    with Path(folder, "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    return [{name: row[name] for name in names} for row in rows if row.get("train_loss")]
+    table = rows(Path(folder, "metrics.csv"))
+    return [{name: row[name] for name in names} for row in table if row.get("train_loss")]
 
 
 def assert_same(a: object, b: object, where: str) -> None:

@@ -1,4 +1,3 @@
-import csv
 import json
 from itertools import product
 from pathlib import Path
@@ -8,13 +7,9 @@ import torch
 from PIL import Image
 
 from tests.conftest import Run
+from tests.processes import rows
 
 FAST = ("epochs=1", "model.alpha=2", "hydra.run.dir=run")
-
-
-def rows(path: Path | str) -> list[dict[str, str]]:
-    with Path(path).open() as file:
-        return list(csv.DictReader(file))
 
 
 def result(path: Path | str) -> dict:
@@ -139,6 +134,17 @@ def test_a_folder_with_an_unreadable_image_is_refused_before_training(run: Run, 
         ),
         (["dataset.test_batch_size=0"], "dataset.test_batch_size must be a whole number of at least 1, got 0"),
         (["ckpt_path=none/*.ckpt"], "ckpt_path must name at least one checkpoint; there is none at 'none/*.ckpt'"),
+        (["project.n_basis=[0]"], "project.n_basis must be a whole number of at least 1, got 0"),
+        (["project.n_basis=[]"], "project.n_basis must name at least one, got []"),
+        (["project.basis=fourier"], "project.basis must be one of piecewise_constant, piecewise_linear, "),
+        (
+            ["project.basis=[legendre,piecewise_linear]", "project.n_basis=[4,3]"],
+            "project.n_basis must be a multiple of 2 with the basis piecewise_linear, got 3",
+        ),
+        (["project.basis=piecewise_linear"], "project.n_basis must be a multiple of 2 with the basis piecewise_linear"),
+        (["project.save=maybe"], "project.save must be true or false, got 'maybe'"),
+        (["project.save=true"], "project.save must be false without project.n_basis and project.basis, got true"),
+        (["project.n_nodes=[2]"], "project.n_nodes"),
         (["ckpt_path=[]"], "ckpt_path must name at least one checkpoint, got []"),
         (["ckpt_path=run/tensorboard"], "ckpt_path must name at least one checkpoint; there is none at 'run/tensor"),
     ],

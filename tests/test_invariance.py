@@ -1,4 +1,3 @@
-import csv
 import json
 import re
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from contnet.invariance.study import Plan, Subject, study
 from contnet.invariance.verdict import bootstrap_interval, judge
 from tests.conftest import Run
 from tests.problems import Linear
+from tests.processes import rows
 
 EULER_2 = Manifestation(SCHEMES["euler"], 2)
 
@@ -371,11 +371,6 @@ def test_recalibration_comes_after_and_needs_batch_norm(subject: Callable[..., S
 
 
 # --- the command
-
-
-def rows(path: str) -> list[dict[str, str]]:
-    with Path(path).open() as file:
-        return list(csv.DictReader(file))
 
 
 def test_several_checkpoints_are_studied_in_one_table_with_pictures_and_a_page(run: Run) -> None:

@@ -1,6 +1,5 @@
 """A trained network in fewer nodes or another basis: as an axis of the study, and as a run to go on with."""
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,10 @@ import contnet
 from contnet import ContinuousNet
 from contnet.invariance.recalibration import recalibrated
 from tests.conftest import Run
-from tests.processes import assert_same
+from tests.processes import assert_same, rows
 
 TRAINED = ("model.alpha=4", "refine.epochs=[1,2]", "epochs=3", "hydra.run.dir=run")
 LAST = "run/checkpoints/last.ckpt"
-
-
-def rows(path: str) -> list[dict[str, str]]:
-    with Path(path).open() as file:
-        return list(csv.DictReader(file))
 
 
 def load(path: Path | str) -> dict[str, Any]:
@@ -140,30 +134,6 @@ def test_averaged_weights_are_projected_and_averaged_on(run: Run) -> None:
     n_averaged = [c["averaging_state"]["n_averaged"] for c in (saved, tuned)]
     assert n_averaged[1] > n_averaged[0]
     assert not torch.equal(tuned["state_dict"]["network.head.linear.weight"], averaged["head.linear.weight"])
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["project.n_basis=[0]"], "project.n_basis must be a whole number of at least 1, got 0"),
-        (["project.n_basis=[]"], "project.n_basis must name at least one, got []"),
-        (["project.basis=fourier"], "project.basis must be one of piecewise_constant, piecewise_linear, "),
-        (
-            ["project.basis=[legendre,piecewise_linear]", "project.n_basis=[4,3]"],
-            "project.n_basis must be a multiple of 2 with the basis piecewise_linear, got 3",
-        ),
-        (["project.basis=piecewise_linear"], "project.n_basis must be a multiple of 2 with the basis piecewise_linear"),
-        (["project.save=maybe"], "project.save must be true or false, got 'maybe'"),
-        (["project.save=true"], "project.save must be false without project.n_basis and project.basis, got true"),
-        (["project.n_nodes=[2]"], "project.n_nodes"),
-    ],
-)
-def test_a_projection_that_cannot_be_is_refused_in_one_line(run: Run, overrides: list[str], message: str) -> None:
-    assert run("train", "model.alpha=2", "epochs=1", "hydra.run.dir=run")[0] == 0
-    code, _, err = run("evaluate", f"ckpt_path={LAST}", *overrides, "hydra.run.dir=study")
-    assert (code, err.count("\n")) == (1, 1)
-    assert message in err
-    assert not Path("study").exists()
 
 
 def test_a_network_trained_with_the_adjoint_is_projected_and_says_what_it_trains_on_with(run: Run) -> None:

@@ -44,6 +44,7 @@ PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g}")
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 MILLIONS = FuncFormatter(lambda value, _: f"{value / 1e6:.2f} M")
 MAX_CLASSES = 40
+Measured = tuple[Result, Figures]
 
 
 def pictures(studies: Sequence[Study], references: Sequence[Study] = ()) -> Iterator[tuple[str, Figure]]:
@@ -89,7 +90,7 @@ def _grid(studies: Sequence[Study], draw: Callable[..., None], *, share_y: bool,
 
 
 def _accuracy(study: Study, ax: Axes, references: dict[str, list[tuple[int, float]]]) -> None:
-    for scheme, own, members in _by_scheme(study.unprojected):
+    for scheme, own, members in _by(_scheme, study.unprojected):
         label, look = _label(scheme, own), _look(scheme, own)
         if scheme in ADAPTIVE_SCHEMES:
             best, figures = min(members, key=lambda member: member[0].manifestation.rtol or 0)
@@ -113,19 +114,18 @@ def _accuracy(study: Study, ax: Axes, references: dict[str, list[tuple[int, floa
 
 
 def _latency(study: Study, ax: Axes) -> None:
-    for scheme, own, members in _by_scheme(study.unprojected):
+    for scheme, own, members in _by(_scheme, study.unprojected):
         points = [(figures.latency_ms, figures.accuracy) for _, figures in members]
         look = {**_look(scheme, own), "linestyle": ""}
         ax.plot(*zip(*points, strict=True), label=_label(scheme, own), **look)
         for result, figures in [] if own else members:
-            effort = result.manifestation.n_time_steps or f"{result.manifestation.rtol:g}"
             at = (figures.latency_ms, figures.accuracy)
-            ax.annotate(str(effort), at, color="0.35", fontsize=6, xytext=(4, -8), **BESIDE)
+            ax.annotate(_effort(result), at, color="0.35", fontsize=6, xytext=(4, -8), **BESIDE)
     _price(ax, study, study.unprojected)
 
 
-def _price(ax: Axes, study: Study, results: Sequence[Result]) -> None:
-    """The Pareto front of the results, the ring of the trained one, and an axis of latencies."""
+def _price(ax: Axes, study: Study, results: Sequence[Result]) -> list[tuple[float, float]]:
+    """Draw the Pareto front of the results, which it returns, the ring of the trained one, and an axis of latencies."""
     front = pareto_front([(own.latency_ms, own.accuracy) for _, own in measured(results)])
     look: dict[str, Any] = {"color": "0.45", "linewidth": 1, "drawstyle": "steps-post", "zorder": 1}
     ax.plot(*zip(*front, strict=True), label="Pareto front", **look)
@@ -136,6 +136,7 @@ def _price(ax: Axes, study: Study, results: Sequence[Result]) -> None:
     ax.xaxis.set_major_formatter(PLAIN)
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel(f"latency (ms per image, batches of {trained.batch_size})")
+    return front
 
 
 def _projection(study: Study) -> Figure:
@@ -143,26 +144,17 @@ def _projection(study: Study) -> Figure:
     with the nodes and steps of what is on the Pareto front."""
     figure = Figure(figsize=(10.4, 4.2), layout="constrained")
     by_parameters, by_latency = figure.subplots(1, 2, sharey=True)
-    for basis, recalibrated, members in _by_basis(study.results):
+    for basis, recalibrated, members in _by(_basis, study.results):
         hollow = {"markerfacecolor": "white"} if recalibrated else {}
         look: dict[str, Any] = {**BASIS_LOOK[basis], "markersize": 5, **hollow}
         points = [(figures.latency_ms, figures.accuracy) for _, figures in members]
         by_latency.plot(*zip(*points, strict=True), linestyle="", label=_label(basis, recalibrated), **look)
         sizes = [(result.parameters, figures.accuracy) for result, figures in members]
         by_parameters.plot(*zip(*sizes, strict=True), linestyle="", **look)
-        as_trained = [
-            size
-            for size, (result, _) in zip(sizes, members, strict=True)
-            if result.manifestation == study.trained.manifestation
-        ]
+        trained = study.trained.manifestation
+        as_trained = [(result.parameters, own.accuracy) for result, own in members if result.manifestation == trained]
         line = {"color": look["color"], "linestyle": ":" if recalibrated else "-", "linewidth": 1}
         by_parameters.plot(*zip(*sorted(as_trained), strict=True), **line)
-    front = pareto_front([(own.latency_ms, own.accuracy) for _, own in measured(study.results)])
-    for result, own in measured(study.results):
-        if (own.latency_ms, own.accuracy) in front and result.basis is not None:
-            effort = result.manifestation.n_time_steps or f"{result.manifestation.rtol:g}"
-            at = (own.latency_ms, own.accuracy)
-            by_latency.annotate(f"{result.basis.n_basis}/{effort}", at, fontsize=7, xytext=(5, 4), **BESIDE)
     _ring(by_parameters, study.trained.parameters, study.trained_figures.accuracy)
     by_parameters.set_xscale("log", base=2)
     by_parameters.set_xticks(sorted({result.parameters for result in study.results}))
@@ -172,20 +164,14 @@ def _projection(study: Study) -> Figure:
     by_parameters.yaxis.set_major_formatter(PERCENT)
     by_parameters.set_xlabel(f"parameters; lines: with {study.trained.manifestation}")
     by_parameters.set_ylabel("test accuracy (%)")
-    _price(by_latency, study, study.results)
+    front = _price(by_latency, study, study.results)
+    for result, own in measured(study.results):
+        at = (own.latency_ms, own.accuracy)
+        if at in front and result.basis is not None:
+            by_latency.annotate(f"{result.basis.n_basis}/{_effort(result)}", at, fontsize=7, xytext=(5, 4), **BESIDE)
     figure.legend(*by_latency.get_legend_handles_labels(), loc="outside right center")
     figure.suptitle(f"{_title(study)}; projected without training (numbers: nodes/steps)", fontsize=9)
     return figure
-
-
-def _by_basis(results: Iterable[Result]) -> Iterator[tuple[str, bool, list[tuple[Result, Figures]]]]:
-    """(basis, recalibrated, results), those that have figures."""
-    groups: dict[tuple[str, bool], list[tuple[Result, Figures]]] = {}
-    for result, figures in measured(results):
-        if result.basis is not None:
-            groups.setdefault((result.basis.name, result.recalibrated), []).append((result, figures))
-    for (basis, recalibrated), members in groups.items():
-        yield basis, recalibrated, members
 
 
 def _convergence(study: Study) -> Figure:
@@ -259,13 +245,26 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, flo
     return front
 
 
-def _by_scheme(results: Iterable[Result]) -> Iterator[tuple[str, bool, list[tuple[Result, Figures]]]]:
-    """(scheme, recalibrated, results), those that have figures."""
-    groups: dict[tuple[str, bool], list[tuple[Result, Figures]]] = {}
+def _by(named: Callable[[Result], str], results: Iterable[Result]) -> Iterator[tuple[str, bool, list[Measured]]]:
+    """(name, recalibrated, results), those that have figures."""
+    groups: dict[tuple[str, bool], list[Measured]] = {}
     for result, figures in measured(results):
-        groups.setdefault((result.manifestation.name or "", result.recalibrated), []).append((result, figures))
-    for (scheme, own), members in groups.items():
-        yield scheme, own, members
+        groups.setdefault((named(result), result.recalibrated), []).append((result, figures))
+    for (name, own), members in groups.items():
+        yield name, own, members
+
+
+def _scheme(result: Result) -> str:
+    return result.manifestation.name or ""
+
+
+def _basis(result: Result) -> str:
+    return result.basis.name if result.basis else ""
+
+
+def _effort(result: Result) -> str:
+    """Short, to stand beside a point: the number of steps, or the tolerance."""
+    return str(result.manifestation.n_time_steps or f"{result.manifestation.rtol:g}")
 
 
 def _look(scheme: str, recalibrated: bool) -> dict[str, Any]:

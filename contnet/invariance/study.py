@@ -144,6 +144,7 @@ def study(subject: Subject, plan: Plan, store: Store, advance: Callable[[str], N
     networks = [subject, *(subject.projected(basis) for basis in subject.projections(plan))]
     calibrations = (False, True)[: 1 + subject.recalibrates(plan)]
     results: list[Result] = []
+    plain: dict[tuple[Basis | None, Manifestation], Result] = {}
     try:
         for recalibrate, own, manifestation in product(calibrations, networks, wanted):
             blank = Result(
@@ -157,7 +158,9 @@ def study(subject: Subject, plan: Plan, store: Store, advance: Callable[[str], N
             )
             result = _filled(blank, own, reference, store)
             if recalibrate:
-                result = _with_latency_of(result, results[len(results) % (len(networks) * len(wanted))])
+                result = _with_latency_of(result, plain[own.basis, manifestation])
+            else:
+                plain[own.basis, manifestation] = result
             results.append(result)
             advance(f"{result}: {_found(result)}")
     finally:
