@@ -26,13 +26,13 @@ def main(config: DictConfig) -> float | None:
     data = build.data(config, train=True)
     network = build.network(config, data)
     classifier = build.classifier(config, network, data)
-    throughput = monitoring.Throughput()
-    trainer = build.trainer(config, classifier, data, throughput)
+    throughput, last_epoch = monitoring.Throughput(), monitoring.LastEpoch()
+    trainer = build.trainer(config, classifier, data, throughput, last_epoch)
     restore.check_resumable(config, network)
 
     with accidents.explained():
         trainer.fit(classifier, data.train_loader(config.seed), data.val_loader(), ckpt_path=config.ckpt_path)
-        metrics = {**trainer.callback_metrics, **trainer.test(classifier, data.test_loader(), verbose=False)[0]}
+        metrics = {**last_epoch.figures, **trainer.test(classifier, data.test_loader(), verbose=False)[0]}
     return report.training(config, network, trainer, throughput, metrics).get(OBJECTIVE)
 
 

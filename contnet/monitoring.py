@@ -46,7 +46,8 @@ def steps(total: int, title: str) -> Iterator[Callable[[str], None]]:
 
 
 class Throughput(Callback):
-    """Logs images/s, learning rate, parameter count and depth once an epoch, and keeps the run's totals."""
+    """Logs images/s, learning rate, parameter count and depth once an epoch, and keeps the run's totals, those before a
+    resume included."""
 
     def __init__(self) -> None:
         self.train_seconds = 0.0
@@ -54,6 +55,16 @@ class Throughput(Callback):
         self._epoch_images = 0
         self._epoch_start = 0.0
         self._epoch_end = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "train_seconds": self.train_seconds + self._epoch_end - self._epoch_start,
+            "n_images": self.n_images + self._epoch_images,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.train_seconds = state_dict["train_seconds"]
+        self.n_images = state_dict["n_images"]
 
     @property
     def images_per_second(self) -> float:
@@ -84,6 +95,33 @@ class Throughput(Callback):
             figures["depth"] = float(network.n_basis)
         pl_module.log_dict(figures, sync_dist=True)
         self._epoch_images = 0
+        self._epoch_start = self._epoch_end
+
+
+class LastEpoch(Callback):
+    """Keeps the figures of the last finished epoch, in checkpoints too: Lightning logs them after it has written the
+    epoch's checkpoint, and a run that ends in between has them from there."""
+
+    def __init__(self) -> None:
+        self.figures: dict[str, float] = {}
+        self._step = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"figures": self.figures, "step": self._step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.figures = state_dict["figures"]
+        self._step = state_dict["step"]
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.figures:
+            for logger in trainer.loggers:
+                logger.log_metrics(self.figures, self._step)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        metrics = trainer.callback_metrics  # which all processes compute together
+        self.figures = {"epoch": trainer.current_epoch, **{name: float(value) for name, value in metrics.items()}}
+        self._step = trainer.global_step - 1  # under which Lightning logs them
 
 
 class EpochLines(Callback):

@@ -14,6 +14,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
+from benchmarks.kill import differences, outcome
 from contnet import accidents
 from contnet.checkpointing import AtomicCheckpointIO
 from contnet.data.batches import batch_loader
@@ -72,6 +73,29 @@ def test_a_run_told_to_stop_saves_in_the_middle_of_an_epoch_and_goes_on_to_the_s
     resumed = script("", "ckpt_path=last", "hydra.run.dir=run", folder=tmp_path)  # the other overrides are recorded
     assert resumed.returncode == 0, resumed.stderr
     compare(tmp_path / "through", tmp_path / "run")
+
+
+@pytest.mark.parametrize("epoch", [1, 3], ids=["in the middle", "the last"])
+def test_a_run_killed_between_the_checkpoint_of_an_epoch_and_its_figures_has_them_all_the_same(
+    tmp_path: Path, epoch: int
+) -> None:
+    assert script("", *SMALL, "hydra.run.dir=through", folder=tmp_path).returncode == 0
+    deadly = f"""
+import os, signal
+from contnet.checkpointing import LastCheckpoint
+original = LastCheckpoint.on_train_epoch_end
+def then(self, trainer, pl_module):
+    original(self, trainer, pl_module)
+    if trainer.current_epoch == {epoch}:
+        os.kill(os.getpid(), signal.SIGKILL)
+LastCheckpoint.on_train_epoch_end = then
+"""
+    assert script(deadly, *SMALL, "hydra.run.dir=run", folder=tmp_path).returncode == -signal.SIGKILL
+    assert script("", "ckpt_path=last", "hydra.run.dir=run", folder=tmp_path).returncode == 0
+    assert differences(outcome(tmp_path / "through"), outcome(tmp_path / "run")) == []
+    results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("through", "run")]
+    through, killed = (result["train_seconds"] * result["images_per_second"] for result in results)
+    assert killed == pytest.approx(through)  # the images of all epochs, in the time of all epochs
 
 
 def test_the_newest_run_is_continued_with_its_overrides(run: Run, tmp_path: Path) -> None:
