@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from contnet import report
 
 
 class TrainingStep:
@@ -130,9 +131,7 @@ def parser(description: str | None, name: str, rounds: int | None = None) -> arg
 
 def machine(device: str = "cpu") -> str:
     """Where a figure was measured."""
-    if device == "cuda":
-        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
-    return f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    return f"{report.machine(torch.device(device))}, torch {torch.__version__}"
 
 
 def write(path: Path, result: dict[str, Any], device: str = "cpu") -> None:

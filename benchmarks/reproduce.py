@@ -9,8 +9,6 @@ finished is not run again, one that was stopped goes on from its last checkpoint
 
 import argparse
 import json
-import os
-import platform
 import re
 import subprocess
 import sys
@@ -61,6 +59,8 @@ def table_row(row: str, overrides: list[str], results: list[dict[str, Any]]) -> 
     config = composed(row, overrides)
     accuracies = [100 * result["test_accuracy"] for result in results]
     seed = seeds_figures(row)
+    machines = {f"{result['machine']}, torch {result['versions']['torch']}" for result in results}
+    data = [config.dataset._target_.rpartition(".")[2], config.dataset.get("root")]
     return {
         "row": row,
         "scheme": OmegaConf.select(config, "scheme.name") if "initial_time_d" in config.model else None,
@@ -73,11 +73,13 @@ def table_row(row: str, overrides: list[str], results: list[dict[str, Any]]) -> 
         "seeds": len(results),
         "seed_minutes": seed and seed[1],
         "minutes": median(result["train_seconds"] for result in results) / 60 if results else None,
+        "data": " in ".join(filter(None, data)),
+        "machine": "; ".join(sorted(machines)) or None,
         "overrides": " ".join(overrides),
     }
 
 
-def markdown(rows: list[dict[str, Any]], machine: str) -> str:
+def markdown(rows: list[dict[str, Any]]) -> str:
     lines = [
         "| row | scheme | refined | epochs | parameters | accuracy, seed | accuracy, ours | time, seed | time, ours |",
         f"|{' --- |' * 9}",
@@ -99,17 +101,11 @@ def markdown(rows: list[dict[str, Any]], machine: str) -> str:
             "-" if row["minutes"] is None else f"{row['minutes']:.1f} min",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    overrides = rows[0]["overrides"] if rows else ""
-    lines += ["", f"In brackets: number of seeds. Overrides: `{overrides or 'none'}`. Machine: {machine}."]
+    lines += ["", "In brackets: number of seeds."]
+    for key in ("data", "machine", "overrides"):
+        values = dict.fromkeys(row[key] for row in rows if row[key])
+        lines += ["", f"{key.capitalize()}: {'; '.join(values)}"] if values else []
     return "\n".join(lines) + "\n"
-
-
-def machine() -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
-    return f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__}"
 
 
 def main() -> None:
@@ -128,7 +124,7 @@ def main() -> None:
         rows.append(table_row(row, arguments.overrides, [result for result in results if result is not None]))
         # After every row, so that a table is there however the rest ends.
         write_csv(arguments.output / "table.csv", rows)
-        (arguments.output / "table.md").write_text(markdown(rows, machine()))
+        (arguments.output / "table.md").write_text(markdown(rows))
     print((arguments.output / "table.md").read_text())
 
 

@@ -109,8 +109,9 @@ def on_this_machine(config: DictConfig) -> DictConfig:
     if on_gpu:
         has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        # A CPU without AMX has no such units, whatever else it can do with bfloat16.
-        has_bfloat16 = config.trainer.accelerator in ("cpu", "auto") and torch.cpu._is_amx_tile_supported()
+        # With neither of these, bfloat16 is emulated on a CPU, and slow.
+        has_units = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+        has_bfloat16 = config.trainer.accelerator in ("cpu", "auto") and has_units
     config.trainer.precision = "bf16-mixed" if has_bfloat16 else "32-true"
     return config
 

@@ -2,7 +2,6 @@
 checkpoints of projected networks."""
 
 import logging
-import platform
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -31,7 +30,7 @@ from contnet.invariance.outcome import Batches
 from contnet.invariance.recalibration import N_IMAGES
 from contnet.invariance.store import digest
 from contnet.invariance.study import Plan, Subject
-from contnet.report import relative
+from contnet.report import machine, relative
 from contnet.restore import load_checkpoint, restore_network, trained_config
 from contnet.schemes import ADAPTIVE_SCHEMES, SCHEMES
 
@@ -190,10 +189,9 @@ def _few(names: Sequence[str]) -> str:
 
 def _ground(device: torch.device) -> list[Any]:
     """What a result depends on beside network and data: the machine, and the programs."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     folder = Path(__file__).parent
     sources = [file.read_bytes() for pattern in COMPUTING for file in sorted(folder.glob(pattern))]
-    return [device.type, name, torch.get_num_threads(), torch.__version__, *sources]
+    return [device.type, machine(device), torch.__version__, *sources]
 
 
 def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]) -> None:

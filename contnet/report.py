@@ -1,11 +1,14 @@
 """What a finished training leaves: a table on the screen, and `result.json`."""
 
 import json
+import platform
+import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
@@ -38,6 +41,7 @@ def training(
         "n_time_steps": getattr(network, "n_time_steps", None),
         "seed": config.seed,
         "overrides": list(HydraConfig.get().overrides.task),
+        "machine": machine(trainer.strategy.root_device),
         "versions": versions(),
         "git_commit": _git_commit(),
     }
@@ -73,6 +77,16 @@ def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(config, dict):
         return {prefix.removesuffix("."): config}
     return {key: value for name in config for key, value in _flat(config[name], f"{prefix}{name}.").items()}
+
+
+def machine(device: torch.device) -> str:
+    """What a figure was measured on: a GPU's name, or the processor's and the number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")  # where there is none, the platform knows its processor's name
+    models = re.findall(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else []
+    name = models[0] if models else platform.processor() or platform.machine()
+    return f"{name}, {torch.get_num_threads()} {'thread' if torch.get_num_threads() == 1 else 'threads'}"
 
 
 def versions() -> dict[str, str]:

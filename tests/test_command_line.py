@@ -237,7 +237,7 @@ def test_a_run_leaves_what_the_design_says(run: Run, tmp_path: Path) -> None:
         assert (folder / name).is_file(), name
     assert list((folder / "tensorboard").glob("events*"))
     expected = {"test_accuracy", "test_loss", "parameters", "train_seconds", "images_per_second", "dataset", "model"}
-    expected |= {"scheme", "n_time_steps", "seed", "versions", "git_commit"}
+    expected |= {"scheme", "n_time_steps", "seed", "machine", "versions", "git_commit"}
     assert expected <= result(folder).keys()
     logged = {key for row in rows(folder / "metrics.csv") for key in row}
     assert {"train_loss", "train_accuracy", "val_accuracy", "lr", "images_per_second", "parameters", "depth"} <= logged

@@ -166,10 +166,14 @@ def test_a_step_of_many_residuals_at_once_is_worth_a_warning(caplog: pytest.LogC
 
 
 def test_the_comparison_has_the_seeds_figures_beside_mean_and_deviation() -> None:
-    results = [{"parameters": 272_474, "test_accuracy": a, "train_seconds": 600.0} for a in (0.90, 0.91)]
+    run = {"parameters": 272_474, "train_seconds": 600.0, "machine": "a CPU, 1 thread", "versions": {"torch": "2"}}
+    results = [{**run, "test_accuracy": accuracy} for accuracy in (0.90, 0.91)]
     row = table_row("cifar10/resnet20", ["epochs=30"], results)
     assert (row["seed_accuracy"], row["seed_minutes"], row["epochs"], row["seeds"]) == (91.31, 48, 30, 2)
     assert row["accuracy_mean"] == pytest.approx(90.5)
     assert row["accuracy_std"] == pytest.approx(0.5**0.5)
     line = "| `cifar10/resnet20` | - | - | 30 | 272,474 | 91.31 % | 90.50 ± 0.71 % (2) | 48 min | 10.0 min |"
-    assert line in markdown([row, table_row("cifar10/resnet56", ["epochs=30"], [])], "a machine").splitlines()
+    table = markdown([row, table_row("cifar10/resnet56", ["epochs=30"], [])])
+    assert line in table.splitlines()
+    for said in ("Data: cifar10 in data", "Machine: a CPU, 1 thread, torch 2", "Overrides: epochs=30"):
+        assert said in table.splitlines()
