@@ -25,6 +25,7 @@ def main(config: DictConfig) -> float | None:
     seed_everything(config.seed, workers=True, verbose=False)
     data = build.data(config, train=True)
     network = build.network(config, data)
+    build.warn_of_long_steps(config, network)
     classifier = build.classifier(config, network, data)
     throughput, last_epoch = monitoring.Throughput(), monitoring.LastEpoch()
     trainer = build.trainer(config, classifier, data, throughput, last_epoch)

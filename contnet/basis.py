@@ -2,9 +2,8 @@
 
     theta(t) = sum_k phi_k(t) theta_k            (Queiruga et al. 2021, arXiv 2106.10820)
 
-A basis is the choice of the functions phi_k, polynomials on each of a number of equal *elements* of [0, 1]. Parameters
-and buffers are combined alike, by name, so that any module can be a rate. Of a batch norm's running variance it is the
-square root that is combined: the variance at any t is then a square, whatever sign the phi_k have.
+A basis is the choice of the functions phi_k, polynomials on each of a number of equal *elements* of [0, 1]; the sum is
+the business of `contnet.combination`.
 
 This is the only owner of the **knot rule**: which element a Runge-Kutta stage looks up when its time falls on the
 border of two. A stage at the end of its step (c = 1) takes the limit from the left, every other stage the limit from
@@ -12,9 +11,8 @@ the right, so that no step mixes the weights of the element it covers with those
 scheme of order 4 becomes one of order 1. Look-ups are made in exact arithmetic and once, when a block is set up.
 """
 
-import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -23,10 +21,9 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.modules.batchnorm import _NormBase
 
 from contnet import arguments
+from contnet.combination import Combination
 
 Polynomial = tuple[Fraction, ...]
 """Coefficients of 1, s, s^2, .., where s goes from 0 to 1 through an element."""
@@ -102,7 +99,7 @@ class Basis(ABC):
 
     def rate(self, nodes: nn.ModuleList, weights: Weights) -> nn.Module:
         """R(. ; theta(t)) for the given weights."""
-        return Combination(self, nodes, weights)
+        return Combination([nodes[k] for k, _ in weights], [weight for _, weight in weights], nodal=self.nodal)
 
     def rate_on(self, nodes: nn.ModuleList, element: int) -> Callable[[Tensor], nn.Module]:
         """t -> R(. ; theta(t)) for any time, a tensor of one number, on an element: for solvers that choose it."""
@@ -115,19 +112,6 @@ class Basis(ABC):
         """The next finer basis, and what its nodes are the sums of so that theta(t) is the same function."""
         refined = replace(self, n_basis=self.n_refined)
         return refined, list(projection(self, refined))
-
-    def deviation(self, variance: Tensor) -> Tensor:
-        """What a node has a part in the standard deviation with, from what its batch norms hold as running variance."""
-        # Coefficients of a basis that is not nodal may be negative; any real number v - 1/v is that of one v > 0.
-        return variance.sqrt() if self.nodal else variance - 1 / variance
-
-    def variance(self, deviation: Tensor) -> Tensor:
-        """The inverse of `deviation` for what batch norms hold, which is never negative."""
-        if self.nodal:
-            return deviation.square()
-        root = (deviation.square() + 4).sqrt()
-        # Two forms of the same number, of which one cancels.
-        return torch.where(deviation > 0, (root + deviation) / 2, 2 / (root - deviation))
 
 
 class PiecewiseConstant(Basis):
@@ -231,86 +215,6 @@ def make_basis(name: str, n_basis: int, argument: str = "n_basis") -> Basis:
     return kind(n_basis)
 
 
-class Combination(nn.Module):
-    """The rate where several nodes make up theta(t). In training, what its batch norms learn of their input goes back
-    to the nodes: the smallest change of these that brings theta(t) to its new value."""
-
-    def __init__(self, basis: Basis, nodes: nn.ModuleList, weights: Weights) -> None:
-        super().__init__()
-        self.basis = basis
-        self.nodes = nn.ModuleList(nodes[k] for k, _ in weights)
-        # As tensors, since compiled code takes a number for a constant and would be compiled anew for each of them.
-        self.weights = [torch.tensor(weight, dtype=torch.float64) for _, weight in weights]
-        self.scale = sum(weight**2 for weight in self.weights)
-        self.variances = _variances(self.nodes[0])
-        self.learns = True
-
-    def forward(self, x: Tensor) -> Tensor:
-        node = self.nodes[0]
-        theta = {name: combined(same, self.weights) for name, same in _parameters(self.nodes).items()}
-        buffers = _buffers(self.nodes)
-        with torch.no_grad():
-            before = {name: self._value(name, same) for name, same in buffers.items()}
-            now = {name: value.square() if name in self.variances else value.clone() for name, value in before.items()}
-        result: Tensor = functional_call(node, {**theta, **now}, (x,))
-        # Recalibration has the norms alone in training mode.
-        if self.learns and any(module.training for module in node.modules()):
-            self._learn(buffers, before, now)
-        return result
-
-    def _value(self, name: str, same: list[Tensor]) -> Tensor:
-        if name in self.variances:
-            same = [self.basis.deviation(variance) for variance in same]
-        return combined(same, self.weights) if same[0].is_floating_point() else same[0]
-
-    @torch.no_grad()
-    def _learn(self, buffers: dict[str, list[Tensor]], before: dict[str, Tensor], now: dict[str, Tensor]) -> None:
-        for name, same in buffers.items():
-            new = now[name].sqrt().copysign(before[name]) if name in self.variances else now[name]
-            change = new - before[name]
-            for buffer, weight in zip(same, self.weights, strict=True):
-                if not buffer.is_floating_point():
-                    buffer += change  # a count
-                elif name in self.variances:
-                    deviation = self.basis.deviation(buffer) + change * (weight / self.scale)
-                    buffer.copy_(self.basis.variance(deviation))
-                else:
-                    buffer += change * (weight / self.scale)
-
-
-def recombined(nodes: nn.ModuleList, rows: Sequence[Row], source: Basis, target: Basis) -> nn.ModuleList:
-    """New nodes in the basis `target`, each a sum of nodes in the basis `source`. A node that goes on as it is stays
-    the same module, where it comes first."""
-    made: list[nn.Module] = []
-    kept: set[int] = set()
-    for row in rows:
-        (first, weight), *others = row
-        same = weight == 1 and not others and source.nodal == target.nodal
-        if same and first not in kept:
-            kept.add(first)
-            made.append(nodes[first])
-            continue
-        node = copy.deepcopy(nodes[first])
-        made.append(node)
-        if not same:
-            _set_to_sum(node, [nodes[k] for k, _ in row], [float(weight) for _, weight in row], source, target)
-    return nn.ModuleList(made)
-
-
-@torch.no_grad()
-def _set_to_sum(
-    node: nn.Module, parts: Sequence[nn.Module], weights: Sequence[float], source: Basis, target: Basis
-) -> None:
-    variances = _variances(node)
-    own = {**_parameters([node]), **_buffers([node])}
-    for name, same in {**_parameters(parts), **_buffers(parts)}.items():
-        if name in variances:
-            deviation = combined([source.deviation(variance) for variance in same], weights)
-            own[name][0].copy_(target.variance(deviation))
-        elif same[0].is_floating_point():
-            own[name][0].copy_(combined(same, weights))
-
-
 @lru_cache
 def projection(source: Basis, target: Basis) -> tuple[Row, ...]:
     """The nodes in `target` whose theta is nearest to that of the nodes in `source`, in the mean square over [0, 1],
@@ -388,34 +292,3 @@ def _check(basis: Basis) -> None:
         for s in (Fraction(0), Fraction(1, 3), Fraction(1)):
             if sum(_value(phi, s) for phi in basis.functions(element).values()) != 1:
                 raise ValueError(f"basis {basis.name}: its functions do not add up to 1 on element {element}")
-
-
-def _variances(node: nn.Module) -> set[str]:
-    """The names of the running variances."""
-    norms = [name for name, m in node.named_modules() if isinstance(m, _NormBase) and m.track_running_stats]
-    return {f"{name}.running_var".removeprefix(".") for name in norms}
-
-
-def _parameters(nodes: Iterable[nn.Module]) -> dict[str, list[Tensor]]:
-    """By name, those of each node; nodes are copies of one module."""
-    return _by_name(node.named_parameters() for node in nodes)
-
-
-def _buffers(nodes: Iterable[nn.Module]) -> dict[str, list[Tensor]]:
-    return _by_name(node.named_buffers() for node in nodes)
-
-
-def _by_name(named: Iterable[Iterable[tuple[str, Tensor]]]) -> dict[str, list[Tensor]]:
-    found: dict[str, list[Tensor]] = {}
-    for tensors in named:
-        for name, tensor in tensors:
-            found.setdefault(name, []).append(tensor)
-    return found
-
-
-def combined(tensors: Sequence[Tensor], weights: Sequence[float | Tensor]) -> Tensor:
-    """The weighted sum of tensors."""
-    result = tensors[0] * weights[0]
-    for tensor, weight in zip(tensors[1:], weights[1:], strict=True):
-        result = result + tensor * weight
-    return result

@@ -34,7 +34,7 @@ from contnet.errors import ConfigError
 from contnet.gradient import GRADIENTS
 from contnet.networks.continuous import ContinuousNet
 from contnet.refinement import DepthRefinement
-from contnet.schemes import ADAPTIVE_SCHEMES, SCHEMES
+from contnet.schemes import ADAPTIVE_SCHEMES, SCHEMES, Scheme
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ def _two_shares(name: str, value: Any) -> None:
 
 RULES: dict[str, Rule] = {
     "epochs": partial(arguments.integer, minimum=1),
+    "channels_last": arguments.boolean,
     "compile": arguments.boolean,
     "seed": partial(arguments.integer, minimum=0),
     "model.basis": partial(arguments.one_of, allowed=BASES),
@@ -130,12 +131,13 @@ def network(config: DictConfig, data: ImageData) -> nn.Module:
     """The network, for the channels and classes of the data."""
     with naming("model"):
         built: nn.Module = _instantiate(config.model, in_channels=data.in_channels, num_classes=data.num_classes)
-    if isinstance(built, ContinuousNet) and not config.model.use_skipinit:
-        _warn_of_long_steps(built)
     return built
 
 
-def _warn_of_long_steps(network: ContinuousNet) -> None:
+def warn_of_long_steps(config: DictConfig, network: nn.Module) -> None:
+    """Say so if training is likely to diverge."""
+    if not isinstance(network, ContinuousNet) or config.model.use_skipinit or not isinstance(network.scheme, Scheme):
+        return
     block = network.ode_blocks[0]
     step = block.epsilon / network.n_time_steps
     if step >= DIVERGING_STEP:
@@ -163,10 +165,12 @@ def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Class
             steps_per_epoch=-(-len(data.train_loader(config.seed)) // config.trainer.accumulate_grad_batches),
         )
         make_schedule(make_optimizer(network))
+    if config.compile and len(data.train.labels) < data.batch_size:
+        log.warning(f"compile=true compiles nothing: no batch has dataset.batch_size={data.batch_size} images")
     metadata = {"config": OmegaConf.to_container(config, resolve=True, enum_to_str=True), "classes": list(data.classes)}
     return Classifier(
         network,
-        Normalise(data.mean, data.std),
+        Normalise(data.mean, data.std, channels_last=config.channels_last),
         data.num_classes,
         make_optimizer,
         make_schedule,

@@ -1,6 +1,8 @@
 """The LightningModule: a network, its loss, its metrics and its optimizer."""
 
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from typing import Any
 
@@ -10,27 +12,31 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from contnet.data.batches import keyed_generator
+from contnet.errors import ConfigError
 from contnet.networks.continuous import ContinuousNet
 from contnet.score import Score
+
+log = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, Tensor]
 
 
 class Normalise(nn.Module):
-    """uint8 (N, C, H, W) -> (pixel / 255 - mean) / std in floating point, channels last."""
+    """uint8 (N, C, H, W) -> (pixel / 255 - mean) / std in floating point, in a memory format of its own."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float], *, channels_last: bool = True) -> None:
         super().__init__()
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         # Not in the checkpoint: they are part of the data set's configuration, which is.
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1) * 255, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         normalised = (images - self.mean) / self.std
-        return normalised.contiguous(memory_format=torch.channels_last)
+        return normalised.contiguous(memory_format=self.memory_format)
 
 
 class Classifier(LightningModule):
@@ -62,7 +68,7 @@ class Classifier(LightningModule):
         compile_for: int | None = None,
     ) -> None:
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = network.to(memory_format=normalise.memory_format)
         self.normalise = normalise
         self.scores = nn.ModuleDict({f"{split}_score": Score(num_classes) for split in ("train", "val", "test")})
         self.make_optimizer = make_optimizer
@@ -71,15 +77,22 @@ class Classifier(LightningModule):
         self.seed = seed
         self.label_smoothing = label_smoothing
         self.compile_for = compile_for
+        self._eagerly = False
         self._logged_pass: tuple[str, int] | None = None
 
     def forward(self, images: Tensor) -> Tensor:
-        if self.compile_for is None or (self.training and len(images) == self.compile_for):
-            return self.network(self.normalise(images))
         # A last smaller batch and evaluation would each cost a compilation, and what is reported of a network must not
         # depend on how it was trained.
-        with torch.compiler.set_stance("force_eager"):
+        self._eagerly = self.compile_for is not None and not (self.training and len(images) == self.compile_for)
+        with self._stance():
             return self.network(self.normalise(images))
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        with self._stance():  # with checkpoints and the adjoint, rates are evaluated on the way back, too
+            super().backward(loss, *args, **kwargs)
+
+    def _stance(self) -> AbstractContextManager[Any]:
+        return torch.compiler.set_stance("force_eager") if self._eagerly else nullcontext()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self._step("train", batch, batch_idx)
@@ -110,7 +123,17 @@ class Classifier(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": self.make_schedule(optimizer)}
 
     def on_fit_start(self) -> None:
+        self._check_that_all_nodes_learn()
         self.recompile()
+
+    def _check_that_all_nodes_learn(self) -> None:
+        if not isinstance(self.network, ContinuousNet) or not self.network.unvisited:
+            return
+        nodes = ", ".join(map(str, self.network.unvisited))
+        idle = f"{self.network.scheme.name} in {self.network.n_time_steps} steps never looks up node {nodes}"
+        if self.trainer.world_size > 1:
+            raise ConfigError(f"scheme must make use of all nodes to train on several devices; {idle}")
+        log.warning(f"{idle} of the {self.network.n_basis} with the basis {self.network.basis.name}: it will not learn")
 
     def recompile(self) -> None:
         """Compile the network as it is now, if it is to be compiled at all."""
@@ -118,10 +141,8 @@ class Classifier(LightningModule):
             return
         # Without a reset each depth would count against dynamo's limit of recompilations.
         torch._dynamo.reset()
-        # On a GPU as CUDA graphs, which put gradients where they put them the last time: none can be added up there.
-        as_graphs = self.device.type == "cuda" and self.trainer.accumulate_grad_batches == 1
-        for module in (self.normalise, self.network):
-            module.compile(dynamic=False, mode="reduce-overhead" if as_graphs else None)
+        self.normalise.compile(dynamic=False)
+        self.network.compile(**how_to_compile(self.network, self.device, self.trainer.accumulate_grad_batches))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["contnet"] = {**self.metadata, "depth": depth(self.network)}
@@ -149,6 +170,16 @@ class Classifier(LightningModule):
             torch.cuda.manual_seed(seed)
 
 
+def how_to_compile(network: nn.Module, device: torch.device, accumulate_grad_batches: int = 1) -> dict[str, Any]:
+    """The arguments of `torch.compile` for training: on a GPU CUDA graphs, where these can be.
+
+    They put gradients and states where they put them the last time, so that none can be added up or computed again.
+    """
+    gradients = {block.gradient for block in network.ode_blocks} if isinstance(network, ContinuousNet) else set()
+    as_graphs = device.type == "cuda" and accumulate_grad_batches == 1 and gradients <= {"backprop"}
+    return {"dynamic": False, "mode": "reduce-overhead" if as_graphs else None}
+
+
 def parameter_groups(network: nn.Module, *, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
     """For an optimizer: all parameters alike, or those of fewer than two dimensions (biases, norms, SkipInit's factors)
     in a group without weight decay."""
@@ -164,20 +195,19 @@ def depth(network: nn.Module) -> dict[str, Any] | None:
     if not isinstance(network, ContinuousNet):
         return None
     basis = network.basis
-    return {"basis": basis.name, "n_basis": basis.n_basis, "n_time_steps": network.n_time_steps}
+    nodes = {"basis": basis.name, "n_basis": basis.n_basis}
+    return {**nodes, "n_time_steps": network.n_time_steps, "n_refined": network.n_refined}
 
 
 def make_room(network: nn.Module, checkpoint: dict[str, Any]) -> None:
-    """Give the network the nodes of the checkpoint, so that its weights fit."""
+    """Give the network the nodes of the checkpoint, so that its weights fit, and its steps, or as many times more of
+    them as the network is configured with on each node's interval."""
     saved = checkpoint["contnet"]["depth"]
     if not isinstance(network, ContinuousNet) or saved is None:
         return
-    trained = checkpoint["contnet"]["config"]
-    n_time_steps_at_first = trained["model"]["initial_time_d"] * trained["scheme"]["n_time_steps_per"]
-    same_nodes = (network.basis.name, network.n_basis) == (saved["basis"], saved["n_basis"])
-    # Steps that are configured anew for the same nodes stay as configured.
-    if not same_nodes or network.n_time_steps == n_time_steps_at_first:
-        network.make_room(**saved)
+    trained_per = checkpoint["contnet"]["config"]["scheme"]["n_time_steps_per"]
+    n_time_steps = max(1, saved["n_time_steps"] * network.n_time_steps_per // trained_per)
+    network.make_room(**{**saved, "n_time_steps": n_time_steps})
 
 
 def with_network(checkpoint: dict[str, Any], network: nn.Module) -> dict[str, Any]:
@@ -192,8 +222,7 @@ def with_network(checkpoint: dict[str, Any], network: nn.Module) -> dict[str, An
         "contnet": {**checkpoint["contnet"], "depth": depth(network)},
         "state_dict": {**others, **weights},
         "optimizer_states": [_without_momenta(state, groups) for state in checkpoint["optimizer_states"]],
-        # The others tell of the best weights of a run, which these are not.
-        "callbacks": {key: state for key, state in checkpoint["callbacks"].items() if key == "DepthRefinement"},
+        "callbacks": {},  # they tell of the best weights of a run, which these are not, and of its time
     }
     if "current_model_state" in checkpoint:  # beside an average of the weights, which is what is projected
         changed["current_model_state"] = changed["state_dict"]

@@ -33,6 +33,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
 
     def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
         begun = False
+        recorded: dict[Path, bytes] = {}
 
         @wraps(task)
         def job(config: DictConfig) -> Any:
@@ -57,6 +58,8 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                     _fail(f"{error}\n{resume.how_to_resume(config_name, folder)}")
                 if rank() == 0:
                     _remove_unused(folder, {".hydra", f"{config_name}.log"})
+                    for path, content in recorded.items():  # by the run that was not to be continued so
+                        path.write_bytes(content)
                 _fail(explain(error))
 
         conf = str(Path(task.__code__.co_filename).resolve().parent / "conf")
@@ -71,6 +74,8 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             try:
                 resume.check_folder(config_name, sys.argv[1:])
                 sys.argv[1:] = _for_this_process(resume.with_newest_checkpoint(sys.argv[1:]))
+                recorded.clear()
+                recorded.update(resume.recorded(sys.argv[1:]))
                 application()
             except KeyboardInterrupt:
                 _fail("interrupted", code=130)

@@ -158,8 +158,10 @@ def _subject(path: str, config: DictConfig, loaded: dict[str, ImageData]) -> Sub
         )
     trainer = evaluator(trained, config.trainer.accelerator)
     device = trainer.strategy.root_device
-    modules = (restore_network(checkpoint, trained, images), Normalise(images.mean, images.std))
-    network, normalise = (trainer.precision_plugin.convert_module(module).to(device).eval() for module in modules)
+    normalise = Normalise(images.mean, images.std, channels_last=trained.channels_last)
+    network = restore_network(checkpoint, trained, images).to(memory_format=normalise.memory_format)
+    for module in (network, normalise):
+        trainer.precision_plugin.convert_module(module).to(device).eval()
     loader: Any = images.test_loader()
     if images.test.in_memory:
         loader = [(pixels.to(device), labels.to(device)) for pixels, labels in loader]
@@ -216,5 +218,9 @@ def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]
             if overrides.exists():
                 (folder / resume.OVERRIDES).parent.mkdir(exist_ok=True)
                 shutil.copyfile(overrides, folder / resume.OVERRIDES)
-            go_on = f"python train.py ckpt_path=last hydra.run.dir={relative(folder)} epochs={checkpoint['epoch'] + 2}"
-            log.info(f"saved {basis}; an epoch of fine-tuning: {go_on}")
+            go_on = f"python train.py ckpt_path=last hydra.run.dir={relative(folder)}"
+            if not overrides.exists():
+                go_on = f"python train.py ckpt_path={relative(folder / resume.LAST)}, with the overrides of its run and"
+            if checkpoint["contnet"]["config"]["scheme"]["gradient"] == "adjoint" and basis.combines:
+                go_on += " scheme.gradient=backprop"
+            log.info(f"saved {basis}; an epoch of fine-tuning: {go_on} epochs={checkpoint['epoch'] + 2}")

@@ -10,8 +10,9 @@ What is computed again must not be counted again: running statistics of batch no
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from fractions import Fraction
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 from torchdiffeq import odeint_adjoint
 
-from contnet.basis import Combination
+from contnet.combination import Combination
 from contnet.schemes import AdaptiveScheme, Scheme
 
 GRADIENTS = ("backprop", "checkpoint", "adjoint")
@@ -47,13 +48,20 @@ class Dynamics(nn.Module):
         self.epsilon = epsilon
         self.n_f_evals = 0
         self.is_forward = True
+        self.autocast: AbstractContextManager[Any] = nullcontext()
 
     def forward(self, t: Tensor, state: Tensor) -> Tensor:
         if self.is_forward:
             self.n_f_evals += 1
+            self.autocast = _autocast_as_now(state.device.type)
             return self.epsilon * self.rate(state)
-        with frozen_statistics(self.rate):
+        # In the precision of the way forward, or the gradient would be another rate's.
+        with self.autocast, frozen_statistics(self.rate):
             return self.epsilon * self.rate(state)
+
+
+def _autocast_as_now(device: str) -> AbstractContextManager[Any]:
+    return torch.autocast(device, torch.get_autocast_dtype(device), enabled=torch.is_autocast_enabled(device))
 
 
 def integrate_with_adjoint(

@@ -1,10 +1,11 @@
 """Learning-rate schedules, as Lightning takes them: a scheduler, and whether it steps each epoch or each batch."""
 
 from collections.abc import Sequence
+from math import cos, pi
 from typing import Any
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR, OneCycleLR
 
 from contnet import arguments
 
@@ -27,12 +28,21 @@ def multistep(
 
 def cosine(optimizer: Optimizer, *, epochs: int, steps_per_epoch: int) -> Schedule:
     """The rate falls to 0 along half a cosine (Loshchilov and Hutter 2017, without restarts)."""
-    return {"scheduler": CosineAnnealingLR(optimizer, T_max=epochs * steps_per_epoch), "interval": "step"}
+    # Not CosineAnnealingLR, which has its length from the checkpoint where a run goes on for longer.
+    n_steps = epochs * steps_per_epoch
+    return {"scheduler": LambdaLR(optimizer, lambda step: (1 + cos(pi * step / n_steps)) / 2), "interval": "step"}
+
+
+class OneCycle(OneCycleLR):
+    """PyTorch's, of the length that is configured, also where a run goes on for longer than it was meant to."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict({key: state_dict[key] for key in ("last_epoch", "_step_count", "_last_lr")})
 
 
 def onecycle(optimizer: Optimizer, *, epochs: int, steps_per_epoch: int, pct_start: float) -> Schedule:
     """The rate rises to the optimizer's `lr` over the share `pct_start` of all steps, then falls to 0 (Smith 2018)."""
     arguments.number("pct_start", pct_start, minimum=0, below=1, exclusive=True)
     max_lr: Any = [group["lr"] for group in optimizer.param_groups]
-    scheduler = OneCycleLR(optimizer, max_lr, total_steps=epochs * steps_per_epoch, pct_start=pct_start)
+    scheduler = OneCycle(optimizer, max_lr, total_steps=epochs * steps_per_epoch, pct_start=pct_start)
     return {"scheduler": scheduler, "interval": "step"}

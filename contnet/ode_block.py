@@ -1,7 +1,7 @@
 """A run of residual units as an ordinary differential equation."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from contnet import arguments
-from contnet.basis import Basis, PiecewiseConstant, Weights, make_basis, projection, recombined
+from contnet.basis import Basis, PiecewiseConstant, Row, Weights, make_basis, projection
+from contnet.combination import recombined
 from contnet.gradient import GRADIENTS, WITH_ADJOINT, checkpointed, integrate_with_adjoint
 from contnet.integrate import FixedGrid, fixed_grid, integrate_adaptively
 from contnet.schemes import AdaptiveScheme, Scheme, find_scheme
@@ -65,10 +66,17 @@ class ODEBlock(nn.Module):
         nodal one they stay what they are, else they become its coefficients."""
         basis = make_basis(name, self.n_basis)
         self._check_adjoint(basis)
-        if not basis.nodal:
-            self.nodes = recombined(self.nodes, projection(self.basis, basis), self.basis, basis)
-        self.basis = basis
+        if basis.nodal:
+            self.basis = basis
+        else:
+            self._go_over_to(basis, projection(self.basis, basis))
         self.set_manifestation()
+
+    def _go_over_to(self, basis: Basis, rows: Sequence[Row]) -> None:
+        """Have nodes in another basis, each the sum of present ones that a row says."""
+        weighted = [[(k, float(weight)) for k, weight in row] for row in rows]
+        self.nodes = recombined(self.nodes, weighted, nodal_before=self.basis.nodal, nodal=basis.nodal)
+        self.basis = basis
 
     def set_manifestation(
         self,
@@ -94,12 +102,14 @@ class ODEBlock(nn.Module):
 
     def compile(self, *args: Any, **options: Any) -> None:
         """Compile one step for all steps and nodes, with the arguments of `torch.compile`, so that depth costs no
-        compilation. Where torchdiffeq takes the steps, the rate is compiled instead."""
-        if isinstance(self.scheme, Scheme) and self.gradient != "adjoint":
+        compilation. Where torchdiffeq takes the steps, or they differ in which nodes make up theta at their stages, the
+        rate is compiled instead."""
+        takes_steps = isinstance(self.scheme, Scheme) and self.gradient != "adjoint"
+        if takes_steps and not self.basis.combines:
             self._step = torch.compile(FixedGrid.step, *args, **options)
             return
-        for node in self.nodes:
-            node.compile(*args, **options)
+        for rate in self._combinations.values() if takes_steps else self.nodes:
+            rate.compile(*args, **options)
 
     def _check_adjoint(self, basis: Basis) -> None:
         if self.gradient != "adjoint":
@@ -124,10 +134,9 @@ class ODEBlock(nn.Module):
         Returns where each parameter comes from, as (new, [(old, weight), ..]): it is the sum of old ones, in the order
         of `nodes.parameters()`. A node that goes on as it is remains the same module.
         """
-        old_nodes, old_basis = self.nodes, self.basis
-        self.basis, rows = old_basis.refine()
-        old_parameters = [list(node.parameters()) for node in old_nodes]
-        self.nodes = recombined(old_nodes, rows, old_basis, self.basis)
+        old_parameters = [list(node.parameters()) for node in self.nodes]
+        finer, rows = self.basis.refine()
+        self._go_over_to(finer, rows)
         self.set_manifestation(n_time_steps=2 * self.n_time_steps)
         return [
             (parameter, [(old_parameters[k][i], float(weight)) for k, weight in row])
@@ -142,11 +151,9 @@ class ODEBlock(nn.Module):
         Raises:
             ValueError: if there is no such basis, or `gradient` cannot do with it.
         """
-        old_basis = self.basis
-        new_basis = make_basis(old_basis.name if basis is None else basis, n_basis)
-        self._check_adjoint(new_basis)
-        self.nodes = recombined(self.nodes, projection(old_basis, new_basis), old_basis, new_basis)
-        self.basis = new_basis
+        target = make_basis(self.basis.name if basis is None else basis, n_basis)
+        self._check_adjoint(target)
+        self._go_over_to(target, projection(self.basis, target))
         self.set_manifestation()
 
     def make_room(self, basis: str, n_basis: int, n_time_steps: int) -> None:
@@ -169,6 +176,14 @@ class ODEBlock(nn.Module):
     def n_f_evals(self) -> int:
         """Rate evaluations of the last forward pass (fixed step: of every one; adaptive: 0 before the first)."""
         return self._n_f_evals
+
+    @property
+    def unvisited(self) -> list[int]:
+        """Nodes that no stage of a fixed-step scheme looks up, so that they do not learn."""
+        if not isinstance(self.scheme, Scheme):
+            return []
+        visited = {k for step in self._grid.thetas for theta in step for k, _ in theta}
+        return [k for k in range(self.n_basis) if k not in visited]
 
     def forward(self, x: Tensor) -> Tensor:
         """x(1), of the shape of x = x(0)."""

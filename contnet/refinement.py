@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import BaseFinetuning, StochasticWeightAveraging, WeightAveraging
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from contnet import arguments
-from contnet.basis import combined
+from contnet.combination import weighted_sum
 from contnet.data.batches import keyed_generator
 from contnet.ode_block import Origin
 from contnet.score import Score
@@ -34,7 +34,7 @@ UNABLE_TO_FOLLOW = (BaseFinetuning, StochasticWeightAveraging, WeightAveraging)
 class DepthRefinement(Callback):
     """Refines every ODE block at the start of each epoch in `epochs` (0-based): the next finer basis, twice the steps.
 
-    Checkpoints count the refinements, so a resumed run refines where the uninterrupted one does.
+    The network counts its refinements, also in checkpoints, so a resumed run refines where the uninterrupted one does.
 
     Args:
         epochs: when to refine, in increasing order.
@@ -64,22 +64,14 @@ class DepthRefinement(Callback):
         self.seed = seed
         self.probe = probe
         self.probe_name = probe_name
-        self.n_refined = 0
 
     def n_due(self, epoch: int) -> int:
         """Refinements that an epoch comes after."""
         return sum(refined_at <= epoch for refined_at in self.epochs)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"n_refined": self.n_refined}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.n_refined = state_dict["n_refined"]
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        while self.n_refined < self.n_due(trainer.current_epoch):
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
+        while pl_module.network.n_refined < self.n_due(trainer.current_epoch):
             self._refine(trainer, pl_module)
-            self.n_refined += 1
 
     def _refine(self, trainer: Any, pl_module: Any) -> None:
         network = pl_module.network
@@ -162,8 +154,9 @@ def hand_down(optimizer: Optimizer, network: nn.Module, origins: list[Origin], *
         optimizer.state.clear()
         return
     for new, parts in origins:
-        parts = [(old, weight) for old, weight in parts if weight]  # what begins at zero begins without a state
-        if parts and new is not parts[0][0] and parts[0][0] in optimizer.state:
+        # What begins at zero begins without a state, and a node that no stage has visited has none.
+        parts = [(old, weight) for old, weight in parts if weight and old in optimizer.state]
+        if parts and new is not parts[0][0]:
             states = [optimizer.state[old] for old, _ in parts]
             optimizer.state[new] = _summed(states, [weight for _, weight in parts], new.shape)
 
@@ -176,7 +169,7 @@ def _summed(states: list[dict[str, Any]], weights: list[float], shape: torch.Siz
     for name, value in summed.items():
         # Counts of steps are alike in all.
         if isinstance(value, Tensor) and value.shape == shape and name != "step":
-            summed[name] = combined([state[name] for state in states], weights)
+            summed[name] = weighted_sum([state[name] for state in states], weights)
     return summed
 
 

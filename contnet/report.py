@@ -38,6 +38,8 @@ def training(
         "dataset": choices["dataset"],
         "model": choices["model"],
         "scheme": getattr(getattr(network, "scheme", None), "name", None),
+        "basis": getattr(getattr(network, "basis", None), "name", None),
+        "n_basis": getattr(network, "n_basis", None),
         "n_time_steps": getattr(network, "n_time_steps", None),
         "seed": config.seed,
         "overrides": list(HydraConfig.get().overrides.task),

@@ -42,10 +42,10 @@ def load_checkpoint(path: str) -> dict[str, Any]:
     return checkpoint
 
 
-def trained_config(checkpoint: dict[str, Any], dataset: DictConfig) -> DictConfig:
+def trained_config(checkpoint: dict[str, Any], dataset: DictConfig | None = None) -> DictConfig:
     """The configuration of the run that wrote a checkpoint, with what `dataset` gives in place of its own."""
     config = OmegaConf.create(checkpoint["contnet"]["config"])
-    for key, value in ((str(key), value) for key, value in dataset.items()):
+    for key, value in ((str(key), value) for key, value in (dataset or {}).items()):
         if value is not None and key not in config.dataset:
             raise ConfigError(f"dataset.{key} must be left out: {config.dataset._target_} has no {key}")
         if value is not None:
@@ -56,11 +56,11 @@ def trained_config(checkpoint: dict[str, Any], dataset: DictConfig) -> DictConfi
 def restore_network(checkpoint: dict[str, Any], config: DictConfig, data: ImageData) -> nn.Module:
     """The network that a checkpoint holds, with its weights."""
     restored = build.network(config, data)
-    _load_weights(restored, checkpoint)
     for block in restored.modules():
         if isinstance(block, ODEBlock):
             block.gradient = "backprop"  # the one that can do with every basis; no gradient will be asked for
-    return restored.to(memory_format=torch.channels_last)
+    _load_weights(restored, checkpoint)
+    return restored
 
 
 def unfinished_job(config: DictConfig) -> DictConfig:
@@ -81,6 +81,12 @@ def check_resumable(config: DictConfig, network: nn.Module) -> None:
     if config.ckpt_path is None:
         return
     checkpoint = load_checkpoint(config.ckpt_path)
+    basis, trained_in = (OmegaConf.select(c, "model.basis") for c in (config, trained_config(checkpoint)))
+    if basis != trained_in:
+        raise ConfigError(
+            f"model.basis must be {trained_in}, as of the run that ckpt_path is of, got {basis}; "
+            "python evaluate.py project.basis=... project.save=true goes over to another"
+        )
     _load_weights(copy.deepcopy(network), checkpoint)
     done = checkpoint["epoch"] + 1
     if config.trainer.max_epochs < done:

@@ -33,6 +33,13 @@ def check_folder(program: str, overrides: list[str]) -> None:
         )
 
 
+def recorded(overrides: list[str]) -> dict[Path, bytes]:
+    """What the given `hydra.run.dir` holds of an earlier run's configuration."""
+    given = [o.partition("=")[2].strip("'\"") for o in overrides if o.startswith("hydra.run.dir=")]
+    files = (Path(given[-1]) / OVERRIDES.parent).glob("*.yaml") if given else []
+    return {file: file.read_bytes() for file in files}
+
+
 def with_newest_checkpoint(overrides: list[str]) -> list[str]:
     """`ckpt_path=last` continues the newest run, or that in the given `hydra.run.dir`, in its folder and with its
     overrides, in front of those that are typed.

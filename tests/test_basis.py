@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from contnet import SCHEMES, ContinuousNet, ODEBlock, ResNet, Scheme, project
-from contnet.basis import BASES, Basis, Combination, ContinuousLinear, PiecewiseLinear, make_basis, projection
+from contnet.basis import BASES, Basis, ContinuousLinear, PiecewiseLinear, make_basis, projection
+from contnet.combination import Combination
 from contnet.refinement import hand_down
 from contnet.units import ResidualUnit
 from tests.problems import Linear, slope

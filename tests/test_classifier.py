@@ -1,14 +1,20 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from contnet import SCHEMES, ContinuousNet
+from contnet.basis import BASES
 from contnet.classifier import Classifier, Normalise, parameter_groups
+from contnet.errors import ConfigError
 from tests.conftest import Run
+from tests.processes import assert_same
 
 
 def test_norms_biases_and_factors_can_be_spared_weight_decay() -> None:
@@ -59,9 +65,11 @@ class ValuesLookedAt(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("gradient", ["backprop", "checkpoint"])
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_training_step_never_waits_for_the_device(scheme: str, gradient: str) -> None:
-    network = ContinuousNet(alpha=2, initial_time_d=2, scheme=scheme, gradient=gradient)
+@pytest.mark.parametrize(
+    ("scheme", "basis"), [*((s, "piecewise_constant") for s in SCHEMES), *(("rk4", basis) for basis in BASES)]
+)
+def test_a_training_step_never_waits_for_the_device(scheme: str, basis: str, gradient: str) -> None:
+    network = ContinuousNet(alpha=2, initial_time_d=2, scheme=scheme, gradient=gradient, basis=basis)
     classifier = Classifier(network, Normalise((0.5,) * 3, (0.2,) * 3), 10, None, None, {})  # type: ignore[arg-type]
     classifier.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign]
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
@@ -75,6 +83,35 @@ def test_a_training_step_never_waits_for_the_device(scheme: str, gradient: str) 
     assert watch.seen == ["aten._local_scalar_dense.default"]
 
 
+def test_nodes_that_would_not_learn_are_refused_on_several_devices_which_would_wait_for_them() -> None:
+    network = ContinuousNet(alpha=2, initial_time_d=3, basis="continuous_linear")
+    classifier = Classifier(network, Normalise((0.5,) * 3, (0.2,) * 3), 10, None, None, {})  # type: ignore[arg-type]
+    classifier._trainer = SimpleNamespace(world_size=2)  # type: ignore[assignment]
+    assert network.unvisited == []
+    classifier.on_fit_start()
+    network.set_manifestation(n_time_steps=2)
+    assert network.unvisited == [2]
+    with pytest.raises(ConfigError, match=r"make use of all nodes .*; euler in 2 steps never looks up node 2"):
+        classifier.on_fit_start()
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch.compile looks at it
+@pytest.mark.parametrize("gradient", ["checkpoint", "adjoint"])
+def test_a_smaller_last_batch_passes_a_compiled_network_on_both_ways_without_compilation(
+    run: Run, monkeypatch: pytest.MonkeyPatch, gradient: str
+) -> None:
+    counter = CompileCounter()
+    compile_module = ContinuousNet.compile
+    monkeypatch.setattr(ContinuousNet, "compile", lambda self, **options: compile_module(self, backend=counter))
+    frames = []
+    for batch_size in (1293, 1000):  # all images; all but 293
+        counter.frame_count = 0
+        options = ("epochs=1", "model.alpha=2", f"dataset.batch_size={batch_size}", f"scheme.gradient={gradient}")
+        assert run("train", *options, "compile=true", f"hydra.run.dir={batch_size}")[0] == 0
+        frames.append(counter.frame_count)
+    assert frames[0] == frames[1]
+
+
 def test_the_averaged_weights_are_what_is_tested_kept_and_evaluated(run: Run) -> None:
     options = ("epochs=2", "model.alpha=2", "optimizer.lr=0.5", "callbacks=ema", "callbacks.ema.decay=0.9")
     assert run("train", *options, "hydra.run.dir=run")[0] == 0
@@ -85,6 +122,29 @@ def test_the_averaged_weights_are_what_is_tested_kept_and_evaluated(run: Run) ->
     (evaluated,) = json.loads(Path("evaluation/invariance.json").read_text())
     trained = json.loads(Path("run/result.json").read_text())
     assert evaluated["rows"][0]["accuracy"] == trained["test_accuracy"]
+    assert run("train", "ckpt_path=last", "hydra.run.dir=run")[0] == 0  # with nothing left to train
+    resumed = json.loads(Path("run/result.json").read_text())
+    assert (resumed["test_accuracy"], resumed["test_loss"]) == (trained["test_accuracy"], trained["test_loss"])
+
+
+def test_a_run_that_fails_while_the_average_is_validated_keeps_the_two_apart(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("epochs=2", "model.alpha=2", "optimizer.lr=0.5", "callbacks=ema", "callbacks.ema.decay=0.9")
+    assert run("train", *options, "hydra.run.dir=through")[0] == 0
+    original = Classifier.validation_step
+
+    def fail(self: Classifier, batch: Any, batch_idx: int) -> None:
+        original(self, batch, batch_idx)
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Classifier, "validation_step", fail)
+        assert run("train", *options, "hydra.run.dir=stopped")[0] != 0
+    through, stopped = (torch.load(f"{n}/checkpoints/last.ckpt", weights_only=True) for n in ("through", "stopped"))
+    for key in ("state_dict", "current_model_state"):
+        assert_same(stopped[key], through[key], key)
 
 
 def test_a_resumed_run_goes_on_with_its_average_to_the_last_bit(run: Run) -> None:

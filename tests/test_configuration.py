@@ -1,4 +1,5 @@
 import inspect
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -6,8 +7,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pytorch_lightning import Trainer
+from torch import nn
 
 from contnet import ADAPTIVE_SCHEMES, SCHEMES, build
+from contnet.lr_schedule import cosine, onecycle
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = ("dataset", "model", "scheme", "optimizer", "lr_schedule", "trainer", "callbacks", "logger")
@@ -104,6 +107,29 @@ def test_learning_rate_over_a_run(schedule: str) -> None:
         assert max(by_epoch) == pytest.approx(by_epoch[30], rel=0.01)
         assert max(rates) == pytest.approx(0.1, rel=1e-4)
         assert rates[-1] < 1e-5
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
+def test_a_run_that_goes_on_for_longer_has_the_learning_rate_of_the_longer_run(schedule: str) -> None:
+    lr_schedule = {"cosine": cosine, "onecycle": partial(onecycle, pct_start=0.3)}[schedule]
+
+    def rates(epochs: int, resumed: dict | None = None) -> tuple[list[float], dict]:
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+        scheduler = lr_schedule(optimizer, epochs=epochs, steps_per_epoch=10)["scheduler"]
+        done = 0
+        if resumed is not None:
+            optimizer.load_state_dict(resumed["optimizer"])
+            scheduler.load_state_dict(resumed["scheduler"])
+            done = scheduler.last_epoch
+        found = []
+        for _ in range(done, 10 * epochs):
+            optimizer.step()
+            scheduler.step()
+            found.append(optimizer.param_groups[0]["lr"])
+        return found, {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}
+
+    _, state = rates(2)
+    assert rates(4, state)[0] == pytest.approx(rates(4)[0][20:])
 
 
 def test_a_target_that_is_not_ours_is_never_called() -> None:

@@ -128,6 +128,26 @@ def test_a_gradient_that_there_is_not_is_refused(make: Callable[[], ODEBlock], m
         make()
 
 
+def test_the_adjoint_goes_back_in_the_precision_of_the_way_forward() -> None:
+    class Seen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+            self.types: list[torch.dtype] = []
+
+        def forward(self, x: Tensor) -> Tensor:
+            result: Tensor = self.linear(x)
+            self.types.append(result.dtype)
+            return result
+
+    block = ODEBlock(Seen, gradient="adjoint")
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = block(torch.randn(2, 4)).sum()
+    loss.backward()
+    assert len(block.nodes[0].types) > 1
+    assert set(block.nodes[0].types) == {torch.bfloat16}
+
+
 def test_a_block_trained_with_the_adjoint_is_evaluated_in_any_manifestation() -> None:
     block = ODEBlock(Linear, n_basis=2, gradient="adjoint")
     block.set_manifestation("rk4_classic", 5)

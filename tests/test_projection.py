@@ -85,7 +85,7 @@ def test_a_saved_projection_evaluates_as_it_did_and_trains_on(run: Run, basis: s
     (projected,) = [r for r in rows("study/invariance.csv") if r["basis"] == basis and r["n_time_steps"] == "2"][-1:]
 
     saved, trained = load(f"{folder}/checkpoints/last.ckpt"), load(LAST)
-    assert saved["contnet"]["depth"] == {"basis": basis, "n_basis": n, "n_time_steps": 2}
+    assert saved["contnet"]["depth"] == {"basis": basis, "n_basis": n, "n_time_steps": 2, "n_refined": 2}
     assert saved["epoch"] == trained["epoch"]
     state = contnet.project(network_of(trained), n, basis).state_dict()
     assert_same(dict(network_of(saved).state_dict()), dict(state), basis)
@@ -119,6 +119,18 @@ def test_a_projection_back_to_the_first_nodes_keeps_its_own_steps(run: Run) -> N
     assert load(f"{folder}/checkpoints/last.ckpt")["contnet"]["depth"]["n_time_steps"] == 4
 
 
+def test_nodes_that_no_stage_looks_up_are_told_and_can_be_refined(run: Run) -> None:
+    assert run("train", *TRAINED)[0] == 0
+    # Three hats in two steps of Euler's method: at t = 0 and 1/2, where the last is zero.
+    asked = ("project.n_basis=3", "project.basis=continuous_linear", "project.save=true", "sweep.n_time_steps=2")
+    assert run("evaluate", f"ckpt_path={LAST}", *asked, "sweep.convergence=false", "hydra.run.dir=study")[0] == 0
+    go_on = ("ckpt_path=last", "hydra.run.dir=study/continuous_linear-3", "epochs=5")
+    code, out, _ = run("train", *go_on, "refine.epochs=[1,2,4]")
+    assert code == 0
+    assert "euler in 2 steps never looks up node 2 of the 3 with the basis continuous_linear: it will not learn" in out
+    assert "epoch 4: refined 3-3-3 -> 5-5-5" in out
+
+
 def test_averaged_weights_are_projected_and_averaged_on(run: Run) -> None:
     options = ("callbacks=ema", "model.alpha=4", "model.initial_time_d=4", "epochs=2", "callbacks.ema.decay=0.5")
     assert run("train", *options, "hydra.run.dir=run")[0] == 0
@@ -140,8 +152,11 @@ def test_a_network_trained_with_the_adjoint_is_projected_and_says_what_it_trains
     options = ("model.alpha=2", "model.initial_time_d=2", "scheme.gradient=adjoint", "epochs=1")
     assert run("train", *options, "hydra.run.dir=run")[0] == 0
     asked = ("project.basis=legendre", "project.save=true", "sweep.convergence=false", "hydra.run.dir=study")
-    assert run("evaluate", f"ckpt_path={LAST}", *asked)[0] == 0
+    code, out, _ = run("evaluate", f"ckpt_path={LAST}", *asked)
+    assert code == 0
+    assert run("evaluate", "ckpt_path=study/legendre-2", "hydra.run.dir=again")[0] == 0
     go_on = ("ckpt_path=last", "hydra.run.dir=study/legendre-2", "epochs=2")
+    assert f"python train.py {' '.join(go_on[:2])} scheme.gradient=backprop epochs=2" in out
     code, _, err = run("train", *go_on)
     assert (code, err.count("\n")) == (1, 1)
     assert "scheme.gradient must be backprop or checkpoint with the basis legendre, got 'adjoint'" in err

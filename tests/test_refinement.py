@@ -3,6 +3,7 @@
 import copy
 import csv
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -242,7 +243,9 @@ def test_a_run_killed_around_a_refinement_resumes_to_the_same_end_bit_for_bit(
         assert_same(ends[0][key], ends[1][key], key)
     names = ["train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "depth"]
     logged = metrics(uninterrupted, names)
-    assert metrics(tmp_path / "resumed", names) == logged[epoch:]
+    assert (
+        metrics(tmp_path / "resumed", names) == logged[epoch - 1 :]
+    )  # from the epoch that the checkpoint has finished
 
 
 @pytest.mark.parametrize("basis", ["piecewise_linear", "continuous_linear", "legendre"])
@@ -257,6 +260,26 @@ def test_a_run_in_any_basis_refines_and_goes_on_bit_for_bit(run: Run, basis: str
     assert whole["contnet"]["depth"]["n_basis"] == {"continuous_linear": 3}.get(basis, 4)
     for key in ("state_dict", "optimizer_states", "lr_schedulers"):
         assert_same(whole[key], rest[key], key)
+
+
+def test_a_run_refines_once_for_each_epoch_of_the_schedule_whatever_it_was_in_between(run: Run) -> None:
+    options = ("model.alpha=2", "ckpt_path=last", "hydra.run.dir=run")
+    assert run("train", "model.alpha=2", "epochs=2", "refine.epochs=[1]", "hydra.run.dir=run")[0] == 0
+    for epochs, schedule in ((3, "[]"), (4, "[1]")):
+        code, out, _ = run("train", *options, f"epochs={epochs}", f"refine.epochs={schedule}")
+        assert (code, "refined" in out) == (0, False)
+    assert json.loads(Path("run/result.json").read_text())["n_basis"] == 2
+
+
+def test_a_refined_run_goes_on_with_other_steps_but_in_no_other_basis(run: Run) -> None:
+    go_on = ("ckpt_path=last", "hydra.run.dir=run", "epochs=3")
+    assert run("train", "model.alpha=2", "epochs=2", "refine.epochs=[1]", "hydra.run.dir=run")[0] == 0
+    code, _, err = run("train", *go_on, "model.basis=legendre")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "model.basis must be piecewise_constant, as of the run that ckpt_path is of, got legendre; " in err
+    assert run("train", *go_on, "scheme.n_time_steps_per=2")[0] == 0
+    result = json.loads(Path("run/result.json").read_text())
+    assert (result["basis"], result["n_basis"], result["n_time_steps"]) == ("piecewise_constant", 2, 4)
 
 
 KEEP_RANKS = """

@@ -62,13 +62,15 @@ def tiny_imagenet(root: str, memory_gb: float, num_workers: int, **options: Any)
     for part in (folder / "wnids.txt", folder / "train", annotations):
         if not part.exists():
             raise ValueError(f"root must be the unpacked folder tiny-imagenet-200; {root!r} has no {part.name}")
-    classes = sorted((folder / "wnids.txt").read_text().split())
+    classes = sorted(set((folder / "wnids.txt").read_text().split()))
     train = [sorted((folder / "train" / name / "images").glob("*.JPEG")) for name in classes]
     for name, files in zip(classes, train, strict=True):
         if not files:
             raise ValueError(f"root: {str(folder / 'train' / name / 'images')!r} holds no image")
     # A line an image: file, class, and a box that is of no use here.
     lines = [line.split("\t") for line in annotations.read_text().splitlines() if line]
+    if not lines or any(len(line) < 2 for line in lines):
+        raise ValueError(f"root: {str(annotations)!r} must hold a line for each image, file and class apart by a tab")
     unknown = sorted({line[1] for line in lines} - set(classes))
     if unknown:
         raise ValueError(f"root: {str(annotations)!r} has the class {unknown[0]!r}, which wnids.txt lacks")

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from contnet import arguments
@@ -16,6 +17,10 @@ WHOLE_UP_TO = 24
 """Rate evaluations of a network that is still compiled as a whole: quicker than one compiled by steps, but each of them
 adds to the compilation (see benchmarks.compile_time). ContinuousNet 2-2-2 with RK4 has as many. So does each node
 that makes up theta(t), of which a Legendre basis has them all."""
+
+MOST_VARIANTS = 32
+"""Of a module's code that compilation by steps makes, at any depth: for a stitch and a rate in each of three segments,
+for one node and several, with and without a gradient, and for what is computed again on the way back."""
 
 
 class ContinuousNet(nn.Module):
@@ -68,7 +73,8 @@ class ContinuousNet(nn.Module):
         arguments.integer("alpha", alpha, minimum=1)
         self.initial_time_d = arguments.integer("initial_time_d", initial_time_d, minimum=1)
         make_basis(basis, initial_time_d, "initial_time_d")
-        arguments.integer("n_time_steps_per", n_time_steps_per, minimum=1)
+        self.n_time_steps_per = arguments.integer("n_time_steps_per", n_time_steps_per, minimum=1)
+        self.n_refined = 0
         if widen_factor is not None:
             arguments.integer("widen_factor", widen_factor, minimum=1)
         time_epsilon = float(initial_time_d) if time_epsilon is None else time_epsilon
@@ -153,12 +159,20 @@ class ContinuousNet(nn.Module):
         """What theta(t) of every ODE block is made of."""
         return self.ode_blocks[0].basis
 
+    @property
+    def unvisited(self) -> list[int]:
+        """Nodes that are never looked up: see `ODEBlock.unvisited`."""
+        return self.ode_blocks[0].unvisited
+
     def refine(self) -> list[Origin]:
         """Refine every ODE block, and return where each parameter comes from: see `ODEBlock.refine`."""
+        self.n_refined += 1
         return [origin for block in self.ode_blocks for origin in block.refine()]
 
-    def make_room(self, basis: str, n_basis: int, n_time_steps: int) -> None:
-        """Nodes of another basis, for weights that are about to be loaded into them: see `ODEBlock.make_room`."""
+    def make_room(self, basis: str, n_basis: int, n_time_steps: int, n_refined: int = 0) -> None:
+        """Nodes of another basis, for weights that are about to be loaded into them, of a network that was refined
+        `n_refined` times: see `ODEBlock.make_room`."""
+        self.n_refined = n_refined
         for block in self.ode_blocks:
             block.make_room(basis, n_basis, n_time_steps)
 
@@ -181,6 +195,8 @@ class ContinuousNet(nn.Module):
         if plain and self.n_f_evals <= WHOLE_UP_TO and self.basis.n_together <= 2:
             super().compile(*args, **options)
             return
+        dynamo = torch._dynamo.config
+        dynamo.recompile_limit = max(dynamo.recompile_limit, MOST_VARIANTS)
         for module in (*self.stitches, *self.blocks):
             module.compile(*args, **options)
 
