@@ -2,6 +2,7 @@
 
     python -m benchmarks.reproduce cifar10/resnet20 cifar10/continuous_net_euler --seeds 1 2 3
     python -m benchmarks.reproduce cifar10/resnet20 --set dataset=image_folder --set dataset.root=path/to/cifar10
+    python -m benchmarks.reproduce cifar10/modern "cifar10/modern label_smoothing=0" cifar10/modern_resnet20
 
 Every run is a process of its own, `python train.py experiment=ROW seed=SEED`, in a folder of its own. A run that is
 finished is not run again, one that was stopped goes on from its last checkpoint: the same command resumes the whole.
@@ -10,69 +11,135 @@ finished is not run again, one that was stopped goes on from its last checkpoint
 import argparse
 import json
 import re
+import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from contnet import build
+from contnet.checkpointing import INTERRUPTED, REQUEUE
+from contnet.command_line import explain
+from contnet.errors import ConfigError
+from contnet.resume import LAST, OVERRIDES
 from contnet.sweep_summary import write_csv
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = ROOT / "conf" / "experiment"
-ROWS = sorted(str(file.relative_to(EXPERIMENTS).with_suffix("")) for file in EXPERIMENTS.rglob("*.yaml"))
+FILES = [file for file in EXPERIMENTS.rglob("*.yaml") if not file.name.startswith("_")]
+ROWS = sorted(str(file.relative_to(EXPERIMENTS).with_suffix("")) for file in FILES)
 SEEDS_FIGURE = re.compile(r"^# seed: ([\d.]+) % in (\d+) minutes$", re.MULTILINE)
 
 
-def seeds_figures(row: str) -> tuple[float, int] | None:
+@dataclass(frozen=True)
+class Row:
+    """A file of `conf/experiment/`, and what is changed of it."""
+
+    experiment: str
+    overrides: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "Row":
+        experiment, *overrides = text.split()
+        if experiment not in ROWS:
+            raise argparse.ArgumentTypeError(f"{experiment} is no row; there are {', '.join(ROWS)}")
+        return cls(experiment, tuple(overrides))
+
+    def __str__(self) -> str:
+        return " ".join([self.experiment, *self.overrides])
+
+    @property
+    def folder(self) -> str:
+        return re.sub(r"[^\w.-]+", "-", str(self))
+
+    def composed(self, overrides: list[str]) -> DictConfig:
+        """The configuration of its runs.
+
+        Raises:
+            ConfigError: if there is none.
+        """
+        try:
+            with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+                config = compose("train", [f"experiment={self.experiment}", "run_dir=run", *self.overrides, *overrides])
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(explain(error)) from error
+        missing = sorted(OmegaConf.missing_keys(config))
+        if missing:
+            raise ConfigError(f"{missing[0]} must be given, as --set {missing[0]}=...")
+        build.check(config)
+        return config
+
+
+def seeds_figures(experiment: str) -> tuple[float, int] | None:
     """Test accuracy in percent and minutes that the original's document states, where it has the row."""
-    match = SEEDS_FIGURE.search((EXPERIMENTS / f"{row}.yaml").read_text())
+    match = SEEDS_FIGURE.search((EXPERIMENTS / f"{experiment}.yaml").read_text())
     return None if match is None else (float(match[1]), int(match[2]))
 
 
-def composed(row: str, overrides: list[str]) -> DictConfig:
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("train", [f"experiment={row}", "run_dir=run", *overrides])
-
-
-def train(row: str, seed: int, overrides: list[str], folder: Path) -> dict[str, Any] | None:
+def train(row: Row, seed: int, overrides: list[str], folder: Path) -> dict[str, Any] | None:
     """The result of a run, which is made if there is none; None if it failed."""
     result = folder / "result.json"
-    used = folder / ".hydra" / "overrides.yaml"
-    options = [f"experiment={row}", f"seed={seed}", *overrides]
-    if used.exists() and not set(options) <= set(OmegaConf.load(used)):
-        sys.exit(f"error: {folder} holds a run with other overrides than {' '.join(options)}; choose another --output")
+    options = [f"experiment={row.experiment}", f"seed={seed}", *row.overrides, *overrides]
+    if (folder / OVERRIDES).exists():
+        used = {str(o) for o in OmegaConf.load(folder / OVERRIDES) if not str(o).startswith("ckpt_path=")}
+        if used != set(options):
+            sys.exit(
+                f"error: {folder} holds a run with other overrides than {' '.join(options)}; choose another --output"
+            )
     if not result.exists():
-        last = folder / "checkpoints" / "last.ckpt"
+        last = folder / LAST
         resume = [f"ckpt_path={last.resolve()}"] if last.exists() else []
-        options += [*resume, f"hydra.run.dir={folder.resolve()}"]
         print(f"{row}, seed {seed}: {'resuming' if resume else 'training'}", flush=True)
-        subprocess.run([sys.executable, str(ROOT / "train.py"), *options], cwd=ROOT, check=False)
+        code = run([*options, *resume, f"hydra.run.dir={folder.resolve()}"])
+        if code in (INTERRUPTED, REQUEUE):
+            print("stopped; the same command goes on from here", file=sys.stderr)
+            sys.exit(code)
     return json.loads(result.read_text()) if result.exists() else None
 
 
-def table_row(row: str, overrides: list[str], results: list[dict[str, Any]]) -> dict[str, Any]:
+def run(overrides: list[str]) -> int:
+    """The exit code of train.py, which is given the time to save where this program is told to stop."""
+    process = subprocess.Popen([sys.executable, str(ROOT / "train.py"), *overrides], cwd=ROOT)
+    # A terminal sends Ctrl-C to both of them, who stops a process sends SIGTERM to this one alone.
+    handlers = {
+        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number)),
+    }
+    try:
+        return process.wait()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def table_row(row: Row, overrides: list[str], results: list[dict[str, Any] | None]) -> dict[str, Any]:
     """What the seed states beside what was measured; accuracies in percent, times in minutes."""
-    config = composed(row, overrides)
-    accuracies = [100 * result["test_accuracy"] for result in results]
-    seed = seeds_figures(row)
-    machines = {f"{result['machine']}, torch {result['versions']['torch']}" for result in results}
+    config = row.composed(overrides)
+    done = [result for result in results if result is not None]
+    accuracies = [100 * result["test_accuracy"] for result in done]
+    seed = seeds_figures(row.experiment)
+    machines = {f"{result['machine']}, torch {result['versions']['torch']}" for result in done}
     data = [config.dataset._target_.rpartition(".")[2], config.dataset.get("root")]
     return {
-        "row": row,
+        "row": str(row),
         "scheme": OmegaConf.select(config, "scheme.name") if "initial_time_d" in config.model else None,
         "refined": " ".join(map(str, config.refine.epochs)) or None,
         "epochs": config.epochs,
-        "parameters": results[0]["parameters"] if results else None,
+        "parameters": done[0]["parameters"] if done else None,
         "seed_accuracy": seed and seed[0],
         "accuracy_mean": mean(accuracies) if accuracies else None,
         "accuracy_std": stdev(accuracies) if len(accuracies) > 1 else None,
-        "seeds": len(results),
+        "seeds": len(done),
+        "failed": len(results) - len(done),
         "seed_minutes": seed and seed[1],
-        "minutes": median(result["train_seconds"] for result in results) / 60 if results else None,
+        "minutes": median(result["train_seconds"] for result in done) / 60 if done else None,
         "data": " in ".join(filter(None, data)),
         "machine": "; ".join(sorted(machines)) or None,
         "overrides": " ".join(overrides),
@@ -85,10 +152,9 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         f"|{' --- |' * 9}",
     ]
     for row in rows:
-        ours = "-"
-        if row["accuracy_mean"] is not None:
-            spread = "" if row["accuracy_std"] is None else f" ± {row['accuracy_std']:.2f}"
-            ours = f"{row['accuracy_mean']:.2f}{spread} % ({row['seeds']})"
+        ours = "-" if row["accuracy_mean"] is None else f"{row['accuracy_mean']:.2f}"
+        ours += "" if row["accuracy_std"] is None else f" ± {row['accuracy_std']:.2f}"
+        n_runs = f"{row['seeds']} of {row['seeds'] + row['failed']}" if row["failed"] else row["seeds"]
         cells = [
             f"`{row['row']}`",
             row["scheme"] or "-",
@@ -96,7 +162,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
             str(row["epochs"]),
             "-" if row["parameters"] is None else f"{row['parameters']:,}",
             "-" if row["seed_accuracy"] is None else f"{row['seed_accuracy']:.2f} %",
-            ours,
+            f"{ours} % ({n_runs})",
             "-" if row["seed_minutes"] is None else f"{row['seed_minutes']} min",
             "-" if row["minutes"] is None else f"{row['minutes']:.1f} min",
         ]
@@ -110,22 +176,31 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="+", choices=ROWS, metavar="ROW", help=f"of {', '.join(ROWS)}")
+    parser.add_argument("rows", nargs="+", type=Row.parse, metavar="ROW", help=f"of {', '.join(ROWS)}")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
+    parser.add_argument(
+        "--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE", help="for all rows"
+    )
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"))
     arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for row in arguments.rows:
-        folders = [arguments.output / row.replace("/", "-") / str(seed) for seed in arguments.seeds]
-        runs = zip(arguments.seeds, folders, strict=True)
-        results = [train(row, seed, arguments.overrides, folder) for seed, folder in runs]
-        rows.append(table_row(row, arguments.overrides, [result for result in results if result is not None]))
+    rows, seeds = (list(dict.fromkeys(given)) for given in (arguments.rows, arguments.seeds))
+    try:
+        for row in rows:
+            row.composed(arguments.overrides)
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
+    table = []
+    for row in rows:
+        results = [train(row, seed, arguments.overrides, arguments.output / row.folder / str(seed)) for seed in seeds]
+        table.append(table_row(row, arguments.overrides, results))
         # After every row, so that a table is there however the rest ends.
-        write_csv(arguments.output / "table.csv", rows)
-        (arguments.output / "table.md").write_text(markdown(rows))
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        write_csv(arguments.output / "table.csv", table)
+        (arguments.output / "table.md").write_text(markdown(table))
     print((arguments.output / "table.md").read_text())
+    n_failed = sum(row["failed"] for row in table)
+    if n_failed:
+        sys.exit(f"error: {n_failed} of {len(rows) * len(seeds)} runs failed")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,20 @@
 """The seed's tables: every row has its file, and every command of the README's composes."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from benchmarks.reproduce import ROWS, markdown, seeds_figures, table_row
+from benchmarks import reproduce
+from benchmarks.reproduce import ROWS, Row, markdown, seeds_figures, table_row
 from contnet import ContinuousNet, ResNet, build
+from tests.processes import ROOT, rows
 from tests.test_configuration import composed
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -37,6 +43,7 @@ PARAMETERS = {
     "cifar10/continuous_net_rk4": 273_210,
     "cifar10/continuous_net_rk4_refined": 175_770,
     "cifar10/modern": 273_210,
+    "cifar10/modern_resnet20": 272_474,
     "cifar10/resnet20": 272_474,
     "cifar10/resnet56": 855_770,
     "cifar100/wide_continuous_net_8_euler": 13_630_676,
@@ -46,6 +53,15 @@ PARAMETERS = {
     "paper/cifar100_euler": pre_activation_with_skipinit(alpha=64, n_basis=8, num_classes=100),
     "paper/cifar100_rk4_refined": pre_activation_with_skipinit(alpha=64, n_basis=1, num_classes=100),
 }
+
+REFINED = {
+    "cifar10/continuous_net_8_rk4_refined": 857_850,
+    "cifar10/continuous_net_midpoint_refined": 273_210,
+    "cifar10/continuous_net_rk4_refined": 273_210,
+    "paper/cifar10_rk4_refined": PARAMETERS["paper/cifar10_euler"],
+    "paper/cifar100_rk4_refined": PARAMETERS["paper/cifar100_euler"],
+}
+"""Parameters at the end, where they are others than at first."""
 
 SEED = {
     "cifar10/resnet20": (91.31, 48),
@@ -77,15 +93,22 @@ def test_every_row_builds_its_network_and_trains_a_step(row: str) -> None:
     num_classes = 100 if "cifar100" in row else 10
     network = build.network(config, Shape(num_classes))
     assert sum(parameter.numel() for parameter in network.parameters()) == PARAMETERS[row]
-    before = [parameter.detach().clone() for parameter in network.parameters()]
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     logits = network(torch.randn(2, 3, 32, 32))
     assert logits.shape == (2, num_classes)
     nn.functional.cross_entropy(logits, torch.tensor([0, 1])).backward()
     optimizer.step()
-    changed = sum(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+    after = dict(network.named_parameters())
+    unchanged = {name for name, value in before.items() if torch.equal(value, after[name])}
     # SkipInit starts at zero, and lets no gradient through to what it multiplies.
-    assert changed > 0 if config.model.get("use_skipinit") else changed == len(before)
+    skipped = {name for name in after if "residual" in name or "nodes" in name} - {
+        name for name in after if name.endswith("scale")
+    }
+    assert unchanged == (skipped if config.model.get("use_skipinit") else set())
+    for _ in config.refine.epochs:
+        network.refine()
+    assert sum(parameter.numel() for parameter in network.parameters()) == REFINED.get(row, PARAMETERS[row])
     network.eval()
     with torch.no_grad():
         assert network(torch.randn(1, 3, 32, 32)).shape == (1, num_classes)
@@ -100,7 +123,7 @@ def test_every_row_of_the_seeds_tables_has_its_file_with_the_seeds_figures() -> 
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_every_row_runs_on_a_folder_of_images_by_overrides_alone(row: str) -> None:
+def test_every_row_composes_for_a_folder_of_images_by_overrides_alone(row: str) -> None:
     config = composed(f"experiment={row}", "dataset=image_folder", "dataset.root=pictures")
     assert config.dataset._target_ == "contnet.data.image_folder"
     assert (config.dataset.root, config.dataset.val_size) == ("pictures", 0)
@@ -172,12 +195,75 @@ def test_a_step_of_many_residuals_at_once_is_worth_a_warning(caplog: pytest.LogC
 def test_the_comparison_has_the_seeds_figures_beside_mean_and_deviation() -> None:
     run = {"parameters": 272_474, "train_seconds": 600.0, "machine": "a CPU, 1 thread", "versions": {"torch": "2"}}
     results = [{**run, "test_accuracy": accuracy} for accuracy in (0.90, 0.91)]
-    row = table_row("cifar10/resnet20", ["epochs=30"], results)
+    row = table_row(Row("cifar10/resnet20"), ["epochs=30"], results)
     assert (row["seed_accuracy"], row["seed_minutes"], row["epochs"], row["seeds"]) == (91.31, 48, 30, 2)
     assert row["accuracy_mean"] == pytest.approx(90.5)
     assert row["accuracy_std"] == pytest.approx(0.5**0.5)
     line = "| `cifar10/resnet20` | - | - | 30 | 272,474 | 91.31 % | 90.50 ± 0.71 % (2) | 48 min | 10.0 min |"
-    table = markdown([row, table_row("cifar10/resnet56", ["epochs=30"], [])])
+    failed = table_row(Row("cifar10/modern", ("label_smoothing=0",)), ["epochs=30"], [None, results[0]])
+    table = markdown([row, failed])
     assert line in table.splitlines()
+    assert "| `cifar10/modern label_smoothing=0` | euler | - | 30 | 272,474 | - | 90.00 % (1 of 2) |" in table
     for said in ("Data: cifar10 in data", "Machine: a CPU, 1 thread, torch 2", "Overrides: epochs=30"):
         assert said in table.splitlines()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of images, two of each of two classes."""
+    for split in ("train", "test"):
+        for shade, name in enumerate(("cat", "dog")):
+            (tmp_path / "pictures" / split / name).mkdir(parents=True)
+            for i in range(2):
+                Image.new("RGB", (8, 8), (200 * shade,) * 3).save(tmp_path / "pictures" / split / name / f"{i}.png")
+    return tmp_path / "pictures"
+
+
+def reproduced(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks.reproduce", *arguments, "--output", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
+
+
+def test_rows_are_run_once_and_a_run_with_other_overrides_is_no_result(pictures: Path, tmp_path: Path) -> None:
+    data = ("--set", "dataset=image_folder", "--set", f"dataset.root={pictures}", "--set", "dataset.image_size=8")
+    small = (*data, "--set", "model.alpha=1")
+    row = "cifar10/resnet20 model.depth=8"
+    done = reproduced(row, "--seeds", "3", "3", "--set", "epochs=1", *small, folder=tmp_path / "table")
+    assert done.returncode == 0, done.stderr
+    (measured,) = rows(tmp_path / "table" / "table.csv")
+    assert (measured["row"], measured["epochs"], measured["seeds"], measured["failed"]) == (row, "1", "1", "0")
+    assert measured["data"] == f"image_folder in {pictures}"
+    assert "training" in done.stdout
+    again = reproduced(row, "--seeds", "3", "--set", "epochs=1", *small, folder=tmp_path / "table")
+    assert "training" not in again.stdout
+    assert "100.00 % (1)" in again.stdout or "50.00 % (1)" in again.stdout
+    other = reproduced(row, "--seeds", "3", *small, folder=tmp_path / "table")
+    assert (other.returncode, other.stdout) == (1, "")
+    assert "holds a run with other overrides than experiment=cifar10/resnet20 seed=3 model.depth=8" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["cifar10/resnet21"], "cifar10/resnet21 is no row; there are cifar10/"),
+        (["cifar10/resnet20", "--set", "epoch=1"], "error: epoch is not a key; did you mean epochs?"),
+        (["cifar10/resnet20", "--set", "epochs=0"], "error: epochs must be a whole number of at least 1, got 0"),
+        (
+            ["cifar10/resnet20", "--set", "dataset=image_folder"],
+            "error: dataset.root must be given, as --set dataset.ro",
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_made_is_refused_before_anything_is_run(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["reproduce", *arguments, "--output", str(tmp_path / "table")])
+    with pytest.raises(SystemExit) as stop:
+        reproduce.main()
+    assert message in f"{stop.value}{capsys.readouterr().err}"
+    assert not (tmp_path / "table").exists()
