@@ -6,9 +6,12 @@ python -m benchmarks.basis
 import statistics
 from functools import partial
 
+import torch
+
 from benchmarks.measure import OwnProcess, TrainingStep, in_turns, parser, ratio, shown, write
 from contnet import ContinuousNet
 from contnet.basis import BASES
+from contnet.classifier import how_to_compile
 from contnet.heap import keep_freed_memory
 
 
@@ -17,7 +20,7 @@ def training_step(basis: str, depth: int, scheme: str, compiled: bool, device: s
     network = ContinuousNet(initial_time_d=depth, scheme=scheme, basis=basis)
     step = TrainingStep(network, device=device)
     if compiled:
-        network.compile(dynamic=False)
+        network.compile(**how_to_compile(network, torch.device(device)))
     return step
 
 

@@ -14,6 +14,7 @@ import torch
 
 from benchmarks.measure import TrainingStep, clock, in_fresh_process, parser, write
 from contnet import ContinuousNet
+from contnet.classifier import how_to_compile
 from contnet.networks import continuous
 
 
@@ -23,7 +24,7 @@ def row(scheme: str, depth: int, as_a_whole: bool, rounds: int, device: str, thr
     continuous.WHOLE_UP_TO = 10**6 if as_a_whole else 0
     network = ContinuousNet(initial_time_d=depth, scheme=scheme)
     step = TrainingStep(network, device=device)
-    network.compile(dynamic=False)
+    network.compile(**how_to_compile(network, torch.device(device)))
     first = clock(step, device)
     seconds = [clock(step, device) for _ in range(rounds + 2)][2:]
     return {"first": first, "step": statistics.median(seconds)}

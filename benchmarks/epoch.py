@@ -20,8 +20,9 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from benchmarks.measure import TrainingStep, parser, ratio, shown, write
 from contnet import ContinuousNet, build
+from contnet.classifier import how_to_compile
 from contnet.heap import keep_freed_memory
-from contnet.monitoring import Throughput, quieten
+from contnet.monitoring import LastEpoch, Throughput, quieten
 
 CONF = Path(__file__).parents[1] / "conf"
 BATCH_SIZE = 128
@@ -79,9 +80,9 @@ def main() -> None:
         data = build.data(config, train=True)
         classifier = build.classifier(config, build.network(config, data), data)
         network = ContinuousNet(initial_time_d=2, scheme=options.scheme)
-        network.compile(dynamic=False)
+        network.compile(**how_to_compile(network, torch.device(options.device)))
         turns = Turns(TrainingStep(network, batch_size=BATCH_SIZE, device=options.device), options.batches)
-        build.trainer(config, classifier, data, turns, Throughput()).fit(classifier, data.train_loader(0))
+        build.trainer(config, classifier, data, turns, Throughput(), LastEpoch()).fit(classifier, data.train_loader(0))
     seconds = {side: values[1:] for side, values in turns.seconds.items()}  # the first compiles
     n_images = options.batches * BATCH_SIZE
     speed = {side: n_images / statistics.median(values) for side, values in seconds.items()}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
+from importlib.metadata import distributions
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from contnet import report
+
+OTHER_SOLVERS = {d.name: d.version for d in distributions() if d.name in ("torchdyn", "torchode")}
+"""Versions of those that are installed."""
 
 
 class TrainingStep:
@@ -137,5 +141,6 @@ def machine(device: str = "cpu") -> str:
 def write(path: Path, result: dict[str, Any], device: str = "cpu") -> None:
     """Keep a result, with its machine, and say where."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**result, "machine": machine(device)}, indent=2) + "\n")
+    found = {**result, "machine": machine(device), "versions": {**report.versions(), **OTHER_SOLVERS}}
+    path.write_text(json.dumps(found, indent=2) + "\n")
     print(f"{machine(device)}; written to {path}")

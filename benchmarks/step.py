@@ -18,6 +18,7 @@ from torchdiffeq import odeint
 
 from benchmarks.measure import OwnProcess, TrainingStep, in_turns, parser, ratio, shown, write
 from contnet import ContinuousNet, ResNet
+from contnet.classifier import how_to_compile
 from contnet.heap import keep_freed_memory
 from contnet.ode_block import ODEBlock
 
@@ -64,7 +65,7 @@ def fast(name: str, device: str) -> Callable[[], None]:
     keep_freed_memory()
     made = network(name)
     step = TrainingStep(made, device=device)
-    made.compile(dynamic=False)
+    made.compile(**how_to_compile(made, torch.device(device)))
     return partial(several, step)
 
 

@@ -146,7 +146,8 @@ class ODEBlock(nn.Module):
 
     def project(self, n_basis: int, basis: str | None = None) -> None:
         """Go over to the theta(t) of another basis that is nearest to this one's in the mean square over [0, 1], which
-        is this one's where the other basis holds it. The steps stay as they are.
+        is this one's where the other basis holds it. The steps stay as they are. Batch norms come along with their
+        means and standard deviations; where one of these would be negative, it changes its sign.
 
         Raises:
             ValueError: if there is no such basis, or `gradient` cannot do with it.

@@ -16,11 +16,11 @@ Network = TypeVar("Network", bound=nn.Module)
 def project(network: Network, n_basis: int, basis: str | None = None) -> Network:
     """A copy of a network in which every ODE block has `n_basis` nodes in `basis`, or in the basis that it is in.
 
-    theta(t) becomes the nearest in the mean square over [0, 1] that the new basis holds, running statistics of batch
-    norm included; the steps stay as they are. The result is a network like any other: it trains, refines and saves.
+    theta(t) becomes the nearest in the mean square over [0, 1] that the new basis holds, and the steps stay as they
+    are: see `ODEBlock.project`. The result is a network like any other: it trains, refines and saves.
 
     Raises:
-        ValueError: if there is no such basis, or the network has no ODE block.
+        ValueError: if there is no such basis, `gradient` cannot do with it, or the network has no ODE block.
     """
     projected = copy.deepcopy(network)
     blocks = [module for module in projected.modules() if isinstance(module, ODEBlock)]
