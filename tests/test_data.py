@@ -1,4 +1,5 @@
 import pickle
+import struct
 from pathlib import Path
 from urllib.error import URLError
 
@@ -9,7 +10,7 @@ from PIL import Image
 from torchvision import datasets
 from torchvision.transforms import functional
 
-from contnet.data import ImageData, batches, cifar10, digits, image_folder, tiny_imagenet
+from contnet.data import ImageData, batches, cifar10, cifar100, digits, fashion_mnist, image_folder, tiny_imagenet
 from contnet.data.batches import Augmentation, batch_loader, keyed_generator
 from contnet.data.image_data import stratified_share
 from contnet.data.images import ArrayImages
@@ -208,6 +209,39 @@ def test_cifar10_is_read_as_torchvision_ships_it(tmp_path: Path, monkeypatch: py
     images, _ = next(iter(data.test_loader()))
     assert torch.equal(images[0].flatten(), torch.from_numpy(pixels[0]))
     assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_cifar100_is_read_with_its_fine_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = tmp_path / "cifar-100-python"
+    base.mkdir()
+    fine = list(range(100))
+    for name in ("train", "test"):
+        pixels = np.random.default_rng(0).integers(0, 256, (100, 3072), dtype=np.uint8)
+        content = {"data": pixels, "fine_labels": fine, "coarse_labels": [0] * 100}
+        (base / name).write_bytes(pickle.dumps(content))
+    (base / "meta").write_bytes(pickle.dumps({"fine_label_names": [f"class {i}" for i in fine]}))
+    monkeypatch.setattr(datasets.CIFAR100, "_check_integrity", lambda _: True)
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
+    data = cifar100(root=str(tmp_path), val_size=0, num_workers=0, **OPTIONS)
+    assert (data.num_classes, data.in_channels, data.classes[99]) == (100, 3, "class 99")
+    assert data.test.labels.tolist() == fine
+    images, _ = next(iter(data.test_loader()))
+    assert torch.equal(images[0].flatten(), torch.from_numpy(pixels[0]))
+
+
+def test_fashion_mnist_is_read_in_grey(tmp_path: Path) -> None:
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 28, 28), dtype=np.uint8)
+    for name in ("train", "t10k"):  # magic number, sizes, bytes
+        (raw / f"{name}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 0x803, 10, 28, 28) + pixels.tobytes())
+        (raw / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 0x801, 10) + bytes(range(10)))
+    data = fashion_mnist(root=str(tmp_path), val_size=0, num_workers=0, **{**OPTIONS, "mean": [0.5], "std": [0.2]})
+    assert (data.num_classes, data.in_channels, data.classes[0]) == (10, 1, "T-shirt/top")
+    images, labels = next(iter(data.test_loader()))
+    assert images.shape == (4, 1, 28, 28)
+    assert torch.equal(images[2, 0], torch.from_numpy(pixels[2]))
+    assert labels.tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
