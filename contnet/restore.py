@@ -82,7 +82,7 @@ def check_resumable(config: DictConfig, network: nn.Module) -> None:
         return
     checkpoint = load_checkpoint(config.ckpt_path)
     basis, trained_in = (OmegaConf.select(c, "model.basis") for c in (config, trained_config(checkpoint)))
-    if basis != trained_in:
+    if basis and trained_in and basis != trained_in:  # a network without one is told from another below
         raise ConfigError(
             f"model.basis must be {trained_in}, as of the run that ckpt_path is of, got {basis}; "
             "python evaluate.py project.basis=... project.save=true goes over to another"
