@@ -17,6 +17,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
+from types import FrameType
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -55,10 +56,6 @@ class Row:
     def __str__(self) -> str:
         return " ".join([self.experiment, *self.overrides])
 
-    @property
-    def folder(self) -> str:
-        return re.sub(r"[^\w.-]+", "-", str(self))
-
     def composed(self, overrides: list[str]) -> DictConfig:
         """The configuration of its runs.
 
@@ -76,6 +73,11 @@ class Row:
         build.check(config)
         return config
 
+    def runs(self, seeds: list[int], overrides: list[str], output: Path) -> list["Run"]:
+        folder = output / re.sub(r"[^\w.-]+", "-", str(self))
+        given = [f"experiment={self.experiment}", *self.overrides, *overrides]
+        return [Run(self, seed, [*given, f"seed={seed}"], folder / str(seed)) for seed in seeds]
+
 
 def seeds_figures(experiment: str) -> tuple[float, int] | None:
     """Test accuracy in percent and minutes that the original's document states, where it has the row."""
@@ -83,40 +85,58 @@ def seeds_figures(experiment: str) -> tuple[float, int] | None:
     return None if match is None else (float(match[1]), int(match[2]))
 
 
-def train(row: Row, seed: int, overrides: list[str], folder: Path) -> dict[str, Any] | None:
-    """The result of a run, which is made if there is none; None if it failed."""
-    result = folder / "result.json"
-    options = [f"experiment={row.experiment}", f"seed={seed}", *row.overrides, *overrides]
-    if (folder / OVERRIDES).exists():
-        used = {str(o) for o in OmegaConf.load(folder / OVERRIDES) if not str(o).startswith("ckpt_path=")}
-        if used != set(options):
-            sys.exit(
-                f"error: {folder} holds a run with other overrides than {' '.join(options)}; choose another --output"
-            )
-    if not result.exists():
-        last = folder / LAST
-        resume = [f"ckpt_path={last.resolve()}"] if last.exists() else []
-        print(f"{row}, seed {seed}: {'resuming' if resume else 'training'}", flush=True)
-        code = run([*options, *resume, f"hydra.run.dir={folder.resolve()}"])
-        if code in (INTERRUPTED, REQUEUE):
-            print("stopped; the same command goes on from here", file=sys.stderr)
-            sys.exit(code)
-    return json.loads(result.read_text()) if result.exists() else None
+@dataclass(frozen=True)
+class Run:
+    """One seed of a row, and the folder that it is trained in."""
+
+    row: Row
+    seed: int
+    options: list[str]
+    folder: Path
+
+    @property
+    def result(self) -> Path:
+        return self.folder / "result.json"
+
+    def check(self) -> None:
+        """Raises ConfigError if the folder holds another run."""
+        if not self.result.exists() and not (self.folder / LAST).exists():
+            return
+        used = {str(o) for o in OmegaConf.load(self.folder / OVERRIDES) if not str(o).startswith("ckpt_path=")}
+        if used != set(self.options):
+            wanted = " ".join(self.options)
+            raise ConfigError(f"{self.folder} holds a run with other overrides than {wanted}; choose another --output")
+
+    def train(self) -> dict[str, Any] | None:
+        """The result, which is made if there is none; None if that failed."""
+        if not self.result.exists():
+            last = self.folder / LAST
+            resume = [f"ckpt_path={last.resolve()}"] if last.exists() else []
+            print(f"{self.row}, seed {self.seed}: {'resuming' if resume else 'training'}", flush=True)
+            run_to_its_end([*self.options, *resume, f"hydra.run.dir={self.folder.resolve()}"])
+        return json.loads(self.result.read_text()) if self.result.exists() else None
 
 
-def run(overrides: list[str]) -> int:
-    """The exit code of train.py, which is given the time to save where this program is told to stop."""
-    process = subprocess.Popen([sys.executable, str(ROOT / "train.py"), *overrides], cwd=ROOT)
-    # A terminal sends Ctrl-C to both of them, who stops a process sends SIGTERM to this one alone.
-    handlers = {
-        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number)),
-    }
-    try:
-        return process.wait()
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+def run_to_its_end(overrides: list[str]) -> None:
+    """Run train.py, which is given the time to save where this program is told to stop; then stop."""
+    told: list[int] = []
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        told.append(number)
+        # A terminal sends Ctrl-C to both of them; who stops a process sends SIGTERM to this one alone.
+        if number == signal.SIGTERM:
+            for process in processes:
+                process.send_signal(number)
+
+    handlers = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    processes.append(subprocess.Popen([sys.executable, str(ROOT / "train.py"), *overrides], cwd=ROOT))
+    processes[0].wait()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    if told:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(INTERRUPTED if told[0] == signal.SIGINT else REQUEUE)
 
 
 def table_row(row: Row, overrides: list[str], results: list[dict[str, Any] | None]) -> dict[str, Any]:
@@ -152,9 +172,11 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         f"|{' --- |' * 9}",
     ]
     for row in rows:
-        ours = "-" if row["accuracy_mean"] is None else f"{row['accuracy_mean']:.2f}"
-        ours += "" if row["accuracy_std"] is None else f" ± {row['accuracy_std']:.2f}"
-        n_runs = f"{row['seeds']} of {row['seeds'] + row['failed']}" if row["failed"] else row["seeds"]
+        ours = "-"
+        if row["accuracy_mean"] is not None:
+            spread = "" if row["accuracy_std"] is None else f" ± {row['accuracy_std']:.2f}"
+            n_runs = f"{row['seeds']} of {row['seeds'] + row['failed']}" if row["failed"] else row["seeds"]
+            ours = f"{row['accuracy_mean']:.2f}{spread} % ({n_runs})"
         cells = [
             f"`{row['row']}`",
             row["scheme"] or "-",
@@ -162,7 +184,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
             str(row["epochs"]),
             "-" if row["parameters"] is None else f"{row['parameters']:,}",
             "-" if row["seed_accuracy"] is None else f"{row['seed_accuracy']:.2f} %",
-            f"{ours} % ({n_runs})",
+            ours,
             "-" if row["seed_minutes"] is None else f"{row['seed_minutes']} min",
             "-" if row["minutes"] is None else f"{row['minutes']:.1f} min",
         ]
@@ -187,11 +209,13 @@ def main() -> None:
     try:
         for row in rows:
             row.composed(arguments.overrides)
+            for run in row.runs(seeds, arguments.overrides, arguments.output):
+                run.check()
     except ConfigError as error:
         sys.exit(f"error: {error}")
     table = []
     for row in rows:
-        results = [train(row, seed, arguments.overrides, arguments.output / row.folder / str(seed)) for seed in seeds]
+        results = [run.train() for run in row.runs(seeds, arguments.overrides, arguments.output)]
         table.append(table_row(row, arguments.overrides, results))
         # After every row, so that a table is there however the rest ends.
         arguments.output.mkdir(parents=True, exist_ok=True)

@@ -9,30 +9,14 @@ from contnet.classifier import make_room
 
 
 class ExponentialAverage(EMAWeightAveraging):
-    """Lightning's, which goes on from checkpoints of other nodes than the network is configured with, too, leaves the
-    average in the network where there was nothing left to train, and keeps the two apart where validation fails."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._has_swapped = False
+    """Lightning's, which goes on from checkpoints of other nodes than the network is configured with, too, and leaves
+    the average in the network where there was nothing left to train."""
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         averaged: Any = self._average_model
         if averaged is not None:
             make_room(averaged.module.network, checkpoint)
         super().on_load_checkpoint(trainer, pl_module, checkpoint)
-
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_validation_epoch_start(trainer, pl_module)
-        self._has_swapped = self._average_model is not None
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_validation_epoch_end(trainer, pl_module)
-        self._has_swapped = False
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if self._has_swapped:
-            self.on_validation_epoch_end(trainer, pl_module)  # before a checkpoint takes one for the other
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.on_train_end(trainer, pl_module)  # which a run that is resumed at its end does not come to

@@ -116,8 +116,10 @@ class LastCheckpoint(Checkpoint):
             self._stop(trainer, stop)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        # One of several processes cannot save by itself, and what has diverged is not worth keeping.
-        if trainer.world_size == 1 and not isinstance(exception, StopRun | DivergedError | OSError):
+        # One of several processes cannot save by itself, and what has diverged is not worth keeping. While an epoch is
+        # validated it is neither finished nor to be gone on with, and an average may stand in for the weights.
+        alone = trainer.world_size == 1 and not trainer.validating
+        if alone and not isinstance(exception, StopRun | DivergedError | OSError):
             self._save(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -19,7 +19,8 @@ TINY = 1e-30
 
 class Combination(nn.Module):
     """The module that the nodes make up together. In training, what its batch norms learn of their input goes back to
-    the nodes: a small change of these that brings their sum to its new value.
+    the nodes: a small change of these that brings their sum to its new value, but for what would make a standard
+    deviation negative.
 
     Args:
         nodes: copies of one module.

@@ -57,7 +57,8 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                 if isinstance(error, RunError):
                     _fail(f"{error}\n{resume.how_to_resume(config_name, folder)}")
                 if rank() == 0:
-                    _remove_unused(folder, {".hydra", f"{config_name}.log"})
+                    if not recorded:
+                        _remove_unused(folder, {".hydra", f"{config_name}.log"})
                     for path, content in recorded.items():  # by the run that was not to be continued so
                         path.write_bytes(content)
                 _fail(explain(error))

@@ -37,7 +37,16 @@ from contnet.schemes import ADAPTIVE_SCHEMES, SCHEMES
 log = logging.getLogger(__name__)
 
 COMPUTING = (
-    *("schemes.py", "basis.py", "integrate.py", "units.py", "ode_block.py", "projection.py", "networks/*.py"),
+    *(
+        "schemes.py",
+        "combination.py",
+        "basis.py",
+        "integrate.py",
+        "units.py",
+        "ode_block.py",
+        "projection.py",
+        "networks/*.py",
+    ),
     *("data/*.py", "classifier.py", "invariance/outcome.py", "invariance/recalibration.py"),
 )
 """The modules that logits and latencies come from."""

@@ -5,7 +5,7 @@ from math import cos, pi
 from typing import Any
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, MultiStepLR, OneCycleLR
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 
 from contnet import arguments
 
@@ -28,16 +28,30 @@ def multistep(
 
 def cosine(optimizer: Optimizer, *, epochs: int, steps_per_epoch: int) -> Schedule:
     """The rate falls to 0 along half a cosine (Loshchilov and Hutter 2017, without restarts)."""
-    # Not CosineAnnealingLR, which has its length from the checkpoint where a run goes on for longer.
-    n_steps = epochs * steps_per_epoch
-    return {"scheduler": LambdaLR(optimizer, lambda step: (1 + cos(pi * step / n_steps)) / 2), "interval": "step"}
+    return {"scheduler": Cosine(optimizer, epochs * steps_per_epoch), "interval": "step"}
 
 
-class OneCycle(OneCycleLR):
-    """PyTorch's, of the length that is configured, also where a run goes on for longer than it was meant to."""
+class OfConfiguredLength:
+    """For schedulers that would have their length from a checkpoint, also where a run is to go on for longer."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict({key: state_dict[key] for key in ("last_epoch", "_step_count", "_last_lr")})
+        progress = {key: state_dict[key] for key in ("last_epoch", "_step_count", "_last_lr")}
+        super().load_state_dict(progress)  # type: ignore[misc]
+
+
+class Cosine(OfConfiguredLength, LRScheduler):
+    """Not CosineAnnealingLR, which goes from each rate to the next and knows no other length."""
+
+    def __init__(self, optimizer: Optimizer, n_steps: int) -> None:
+        self.n_steps = n_steps
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[Any]:
+        return [lr * (1 + cos(pi * self.last_epoch / self.n_steps)) / 2 for lr in self.base_lrs]
+
+
+class OneCycle(OfConfiguredLength, OneCycleLR):
+    """PyTorch's."""
 
 
 def onecycle(optimizer: Optimizer, *, epochs: int, steps_per_epoch: int, pct_start: float) -> Schedule:

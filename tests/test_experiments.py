@@ -2,8 +2,11 @@
 
 import os
 import re
-import subprocess
+import signal
 import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from torch import nn
 from benchmarks import reproduce
 from benchmarks.reproduce import ROWS, Row, markdown, seeds_figures, table_row
 from contnet import ContinuousNet, ResNet, build
-from tests.processes import ROOT, rows
+from tests.processes import rows
 from tests.test_configuration import composed
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -219,28 +222,63 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
-def reproduced(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks.reproduce", *arguments, "--output", str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
+Reproduce = Callable[..., tuple[str, str]]
 
 
-def test_rows_are_run_once_and_a_run_with_other_overrides_is_no_result(pictures: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def reproduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Reproduce:
+    """`reproduced(*arguments)` -> (how it stopped, what it printed)."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+    def call(*arguments: str) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "argv", ["reproduce", *arguments, "--output", str(tmp_path / "table")])
+        stopped = ""
+        try:
+            reproduce.main()
+        except SystemExit as stop:
+            stopped = str(stop.code)
+        return stopped, "".join(capfd.readouterr())
+
+    return call
+
+
+def test_rows_are_run_once_and_a_run_with_other_overrides_is_no_result(
+    pictures: Path, tmp_path: Path, reproduced: Reproduce
+) -> None:
     data = ("--set", "dataset=image_folder", "--set", f"dataset.root={pictures}", "--set", "dataset.image_size=8")
     small = (*data, "--set", "model.alpha=1")
     row = "cifar10/resnet20 model.depth=8"
-    done = reproduced(row, "--seeds", "3", "3", "--set", "epochs=1", *small, folder=tmp_path / "table")
-    assert done.returncode == 0, done.stderr
+    stopped, printed = reproduced(row, "--seeds", "3", "3", "--set", "epochs=1", *small)
+    assert (stopped, "seed 3: training" in printed) == ("", True)
     (measured,) = rows(tmp_path / "table" / "table.csv")
     assert (measured["row"], measured["epochs"], measured["seeds"], measured["failed"]) == (row, "1", "1", "0")
     assert measured["data"] == f"image_folder in {pictures}"
-    assert "training" in done.stdout
-    again = reproduced(row, "--seeds", "3", "--set", "epochs=1", *small, folder=tmp_path / "table")
-    assert "training" not in again.stdout
-    assert "100.00 % (1)" in again.stdout or "50.00 % (1)" in again.stdout
-    other = reproduced(row, "--seeds", "3", *small, folder=tmp_path / "table")
-    assert (other.returncode, other.stdout) == (1, "")
-    assert "holds a run with other overrides than experiment=cifar10/resnet20 seed=3 model.depth=8" in other.stderr
+    stopped, printed = reproduced(row, "--seeds", "3", "--set", "epochs=1", *small)
+    assert (stopped, "training" in printed) == ("", False)
+    assert rows(tmp_path / "table" / "table.csv") == [measured]
+    stopped, _ = reproduced(row, "--seeds", "3", *small)
+    assert "holds a run with other overrides than experiment=cifar10/resnet20 model.depth=8 " in stopped
+
+
+def test_a_table_that_is_told_to_stop_lets_its_run_save_and_goes_on_from_there(
+    pictures: Path, tmp_path: Path, reproduced: Reproduce
+) -> None:
+    command = ("cifar10/resnet20", "--set", "dataset=image_folder", "--set", f"dataset.root={pictures}")
+    command += ("--set", "model.depth=8", "--set", "model.alpha=1", "--set", "epochs=300")
+    last = tmp_path / "table" / "cifar10-resnet20" / "0" / "checkpoints" / "last.ckpt"
+
+    def stop_once_it_trains() -> None:
+        while not last.exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop_once_it_trains, daemon=True).start()
+    stopped, printed = reproduced(*command)
+    assert (stopped, "the same command goes on from here" in printed) == ("75", True)
+    assert not (last.parents[1] / "result.json").exists()
+    stopped, printed = reproduced(*command)
+    assert (stopped, "seed 0: resuming" in printed) == ("", True)
+    assert rows(tmp_path / "table" / "table.csv")[0]["seeds"] == "1"
 
 
 @pytest.mark.parametrize(
@@ -256,14 +294,7 @@ def test_rows_are_run_once_and_a_run_with_other_overrides_is_no_result(pictures:
     ],
 )
 def test_a_table_that_cannot_be_made_is_refused_before_anything_is_run(
-    arguments: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    arguments: list[str], message: str, tmp_path: Path, reproduced: Reproduce
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["reproduce", *arguments, "--output", str(tmp_path / "table")])
-    with pytest.raises(SystemExit) as stop:
-        reproduce.main()
-    assert message in f"{stop.value}{capsys.readouterr().err}"
+    assert message in "".join(reproduced(*arguments))
     assert not (tmp_path / "table").exists()

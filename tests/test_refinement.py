@@ -388,6 +388,6 @@ def test_a_checkpoint_can_be_shallower_or_deeper_than_the_network_that_takes_it(
     for target, source in itertools.permutations((deep, shallow)):
         weights = copy.deepcopy(source.state_dict())
         taker = copy.deepcopy(target)
-        taker.make_room("piecewise_constant", source.n_basis, source.n_time_steps)
+        taker.make_room("piecewise_constant", source.n_basis, source.n_time_steps, n_refined=0)
         taker.load_state_dict(weights)
         assert (taker.n_basis, taker.n_time_steps) == (source.n_basis, source.n_time_steps)

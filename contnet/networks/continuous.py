@@ -169,7 +169,7 @@ class ContinuousNet(nn.Module):
         self.n_refined += 1
         return [origin for block in self.ode_blocks for origin in block.refine()]
 
-    def make_room(self, basis: str, n_basis: int, n_time_steps: int, n_refined: int = 0) -> None:
+    def make_room(self, basis: str, n_basis: int, n_time_steps: int, n_refined: int) -> None:
         """Nodes of another basis, for weights that are about to be loaded into them, of a network that was refined
         `n_refined` times: see `ODEBlock.make_room`."""
         self.n_refined = n_refined
