@@ -131,9 +131,8 @@ class LastEpoch(Callback):
         self._validated_at = trainer.current_epoch
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        metrics = (
-            trainer.callback_metrics
-        )  # which all processes compute together; an older validation's may be there yet
+        # All processes compute them together; those of an older validation may be among them.
+        metrics = trainer.callback_metrics
         self.figures = {"epoch": trainer.current_epoch, **{name: float(value) for name, value in metrics.items()}}
         self._step = trainer.global_step - 1  # under which Lightning logs them
 

@@ -25,7 +25,7 @@ def check_folder(program: str, overrides: list[str]) -> None:
     """
     resuming = program == "train" and any(o.startswith("ckpt_path=") for o in overrides)
     options = {"-m", "--multirun", "--cfg", "-c", "--help", "--info", "-i"}
-    given = [o.partition("=")[2] for o in overrides if o.startswith("hydra.run.dir=")]
+    given = _run_folders(overrides)
     if given and not resuming and not options & set(overrides) and (Path(given[-1]) / LAST).exists():
         raise ConfigError(
             f"hydra.run.dir must be another folder than {given[-1]!r}, which holds a run; "
@@ -35,8 +35,8 @@ def check_folder(program: str, overrides: list[str]) -> None:
 
 def recorded(overrides: list[str]) -> dict[Path, bytes]:
     """What the given `hydra.run.dir` holds of an earlier run's configuration."""
-    given = [o.partition("=")[2].strip("'\"") for o in overrides if o.startswith("hydra.run.dir=")]
-    files = (Path(given[-1]) / OVERRIDES.parent).glob("*.yaml") if given else []
+    given = _run_folders(overrides)
+    files = (Path(given[-1].strip("'\"")) / OVERRIDES.parent).glob("*.yaml") if given else []
     return {file: file.read_bytes() for file in files}
 
 
@@ -49,7 +49,7 @@ def with_newest_checkpoint(overrides: list[str]) -> list[str]:
     """
     if "ckpt_path=last" not in overrides:
         return overrides
-    given = [o.partition("=")[2] for o in overrides if o.startswith("hydra.run.dir=")]
+    given = _run_folders(overrides)
     found = [Path(given[-1]) / LAST] if given else list(Path("outputs/train").glob(f"*/*/{LAST}"))
     found = [path for path in found if path.exists()]
     if not found:
@@ -62,6 +62,11 @@ def with_newest_checkpoint(overrides: list[str]) -> list[str]:
     keys = {_key(o) for o in typed} | {"ckpt_path"}
     kept = [str(o) for o in recorded if _key(str(o)) not in keys]
     return [*kept, *typed, f"ckpt_path='{newest}'", f"hydra.run.dir='{folder}'"]
+
+
+def _run_folders(overrides: list[str]) -> list[str]:
+    """The values given for `hydra.run.dir`, of which the last holds."""
+    return [o.partition("=")[2] for o in overrides if o.startswith("hydra.run.dir=")]
 
 
 def _key(override: str) -> str:
