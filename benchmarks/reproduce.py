@@ -206,16 +206,17 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"))
     arguments = parser.parse_args()
     rows, seeds = (list(dict.fromkeys(given)) for given in (arguments.rows, arguments.seeds))
+    runs = {row: row.runs(seeds, arguments.overrides, arguments.output) for row in rows}
     try:
         for row in rows:
             row.composed(arguments.overrides)
-            for run in row.runs(seeds, arguments.overrides, arguments.output):
+            for run in runs[row]:
                 run.check()
     except ConfigError as error:
         sys.exit(f"error: {error}")
     table = []
     for row in rows:
-        results = [run.train() for run in row.runs(seeds, arguments.overrides, arguments.output)]
+        results = [run.train() for run in runs[row]]
         table.append(table_row(row, arguments.overrides, results))
         # After every row, so that a table is there however the rest ends.
         arguments.output.mkdir(parents=True, exist_ok=True)

@@ -37,17 +37,18 @@ from contnet.schemes import ADAPTIVE_SCHEMES, SCHEMES
 log = logging.getLogger(__name__)
 
 COMPUTING = (
-    *(
-        "schemes.py",
-        "combination.py",
-        "basis.py",
-        "integrate.py",
-        "units.py",
-        "ode_block.py",
-        "projection.py",
-        "networks/*.py",
-    ),
-    *("data/*.py", "classifier.py", "invariance/outcome.py", "invariance/recalibration.py"),
+    "schemes.py",
+    "combination.py",
+    "basis.py",
+    "integrate.py",
+    "units.py",
+    "ode_block.py",
+    "projection.py",
+    "networks/*.py",
+    "data/*.py",
+    "classifier.py",
+    "invariance/outcome.py",
+    "invariance/recalibration.py",
 )
 """The modules that logits and latencies come from."""
 
