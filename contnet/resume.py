@@ -36,7 +36,7 @@ def check_folder(program: str, overrides: list[str]) -> None:
 def recorded(overrides: list[str]) -> dict[Path, bytes]:
     """What the given `hydra.run.dir` holds of an earlier run's configuration."""
     given = _run_folders(overrides)
-    files = (Path(given[-1].strip("'\"")) / OVERRIDES.parent).glob("*.yaml") if given else []
+    files = (Path(given[-1]) / OVERRIDES.parent).glob("*.yaml") if given else []
     return {file: file.read_bytes() for file in files}
 
 
@@ -65,8 +65,8 @@ def with_newest_checkpoint(overrides: list[str]) -> list[str]:
 
 
 def _run_folders(overrides: list[str]) -> list[str]:
-    """The values given for `hydra.run.dir`, of which the last holds."""
-    return [o.partition("=")[2] for o in overrides if o.startswith("hydra.run.dir=")]
+    """The values given for `hydra.run.dir`, in quotes or not, of which the last holds."""
+    return [o.partition("=")[2].strip("'\"") for o in overrides if o.startswith("hydra.run.dir=")]
 
 
 def _key(override: str) -> str:

@@ -129,6 +129,16 @@ def test_a_run_is_not_written_over(run: Run) -> None:
     assert Path("run/.hydra/overrides.yaml").read_text() == before
 
 
+def test_a_folder_in_quotes_is_the_same_folder(run: Run, tmp_path: Path) -> None:
+    assert run("train", "epochs=1", "model.alpha=2", "hydra.run.dir='my run'")[0] == 0
+    code, _, err = run("train", "epochs=2", "hydra.run.dir='my run'")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "hydra.run.dir must be another folder than 'my run', which holds a run;" in err
+    assert run("train", "ckpt_path=last", "epochs=2", "hydra.run.dir='my run'")[0] == 0
+    assert json.loads((tmp_path / "my run/result.json").read_text())["epochs"] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["my run"]
+
+
 def test_a_checkpoint_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     io, path = AtomicCheckpointIO(), tmp_path / "checkpoints" / "last.ckpt"
     io.save_checkpoint({"epoch": 1}, path)
