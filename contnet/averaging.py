@@ -3,14 +3,39 @@
 from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import EMAWeightAveraging
+from pytorch_lightning.callbacks import WeightAveraging
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from contnet import arguments
 from contnet.classifier import make_room
 
 
-class ExponentialAverage(EMAWeightAveraging):
-    """Lightning's, which goes on from checkpoints of other nodes than the network is configured with, too, and leaves
-    the average in the network where there was nothing left to train."""
+class ExponentialAverage(WeightAveraging):
+    """Lightning's average of weights and batch-norm statistics, with a window that grows with the run: one of so many
+    steps whatever the run's length would hold a short run's first weights until its end.
+
+    It goes on from checkpoints of other nodes than the network is configured with, too, and leaves the average in the
+    network where there was nothing left to train.
+
+    Args:
+        window: share of the run's steps after which a step's weights have lost all but 1/e of their part in the
+            average; where that is less than one step, the average is the weights themselves.
+
+    Raises:
+        ValueError: if the window is not between 0 and 1.
+    """
+
+    def __init__(self, window: float) -> None:
+        self.window = arguments.number("window", window, minimum=0, below=1, exclusive=True)
+        self._decay = 0.0
+        super().__init__(multi_avg_fn=self._update)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._decay = 1 - 1 / max(1, self.window * trainer.estimated_stepping_batches)
+
+    def _update(self, averages: list[Tensor], weights: list[Tensor], n_averaged: Tensor | int) -> None:
+        get_ema_multi_avg_fn(self._decay)(averages, weights, n_averaged)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         averaged: Any = self._average_model

@@ -186,9 +186,10 @@ def trainer(config: DictConfig, classifier: Classifier, data: ImageData, *more_c
     specified = dict(config.get("callbacks") or {})
     if data.val is None:
         specified.pop("best", None)
-    with naming("callbacks"):
-        callbacks = [_instantiate(callback) for callback in specified.values() if callback]
-    callbacks = [*more_callbacks, DivergenceWatch(), *callbacks]
+    callbacks = [*more_callbacks, DivergenceWatch()]
+    for name, callback in specified.items():
+        with naming(f"callbacks.{name}"):
+            callbacks += [_instantiate(callback)] if callback else []
     if config.refine.epochs:
         callbacks.append(_refinement(config, classifier, data))
     has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)

@@ -132,7 +132,7 @@ def test_nodes_that_no_stage_looks_up_are_told_and_can_be_refined(run: Run) -> N
 
 
 def test_averaged_weights_are_projected_and_averaged_on(run: Run) -> None:
-    options = ("callbacks=ema", "model.alpha=4", "model.initial_time_d=4", "epochs=2", "callbacks.ema.decay=0.5")
+    options = ("callbacks=ema", "model.alpha=4", "model.initial_time_d=4", "epochs=2", "callbacks.ema.window=0.1")
     assert run("train", *options, "hydra.run.dir=run")[0] == 0
     asked = ("project.basis=legendre", "project.n_basis=3", "project.save=true", "sweep.convergence=false")
     assert run("evaluate", f"ckpt_path={LAST}", *asked, "hydra.run.dir=study")[0] == 0
