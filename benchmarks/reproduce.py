@@ -29,13 +29,15 @@ from contnet import build
 from contnet.checkpointing import INTERRUPTED, REQUEUE
 from contnet.command_line import explain
 from contnet.errors import ConfigError
-from contnet.resume import LAST, OVERRIDES
+from contnet.resume import LAST, OVERRIDES, key_of
 from contnet.sweep_summary import write_csv
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = ROOT / "conf" / "experiment"
 FILES = [file for file in EXPERIMENTS.rglob("*.yaml") if not file.name.startswith("_")]
 ROWS = sorted(str(file.relative_to(EXPERIMENTS).with_suffix("")) for file in FILES)
+ITS_OWN = {"seed": "--seeds", "experiment": "ROW", "hydra.run.dir": "--output", "ckpt_path": "--output"}
+"""Keys that every run is given here, and what they are given from."""
 SEEDS_FIGURE = re.compile(r"^# seed: ([\d.]+) % in (\d+) minutes$", re.MULTILINE)
 
 
@@ -48,9 +50,9 @@ class Row:
 
     @classmethod
     def parse(cls, text: str) -> "Row":
-        experiment, *overrides = text.split()
+        experiment, *overrides = text.split() or [""]
         if experiment not in ROWS:
-            raise argparse.ArgumentTypeError(f"{experiment} is no row; there are {', '.join(ROWS)}")
+            raise argparse.ArgumentTypeError(f"{experiment!r} is no row; there are {', '.join(ROWS)}")
         return cls(experiment, tuple(overrides))
 
     def __str__(self) -> str:
@@ -77,6 +79,14 @@ class Row:
         folder = output / re.sub(r"[^\w.-]+", "-", str(self))
         given = [f"experiment={self.experiment}", *self.overrides, *overrides]
         return [Run(self, seed, [*given, f"seed={seed}"], folder / str(seed)) for seed in seeds]
+
+
+def refuse_its_own(overrides: list[str]) -> None:
+    """Raises ConfigError if an override is of a key that the runs are given here."""
+    for override in overrides:
+        key = key_of(override)
+        if key in ITS_OWN:
+            raise ConfigError(f"{key} must be left out of overrides, got {override}; {ITS_OWN[key]} sets it")
 
 
 def seeds_figures(experiment: str) -> tuple[float, int] | None:
@@ -209,8 +219,9 @@ def main() -> None:
     runs = {row: row.runs(seeds, arguments.overrides, arguments.output) for row in rows}
     try:
         for row in rows:
-            row.composed(arguments.overrides)
+            refuse_its_own([*row.overrides, *arguments.overrides])
             for run in runs[row]:
+                row.composed([*arguments.overrides, f"seed={run.seed}"])
                 run.check()
     except ConfigError as error:
         sys.exit(f"error: {error}")

@@ -104,7 +104,7 @@ def _for_this_process(overrides: list[str]) -> list[str]:
         unused = tempfile.mkdtemp()
         atexit.register(shutil.rmtree, unused, ignore_errors=True)
         silent.append(f"hydra.sweep.dir={unused}")
-    return [*(o for o in overrides if not o.startswith("hydra.run.dir=")), "hydra.run.dir=.", *silent]
+    return [*(o for o in overrides if resume.key_of(o) != "hydra.run.dir"), "hydra.run.dir=.", *silent]
 
 
 def _is_the_users(error: Exception) -> bool:

@@ -228,7 +228,7 @@ def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]
             if overrides.exists():
                 (folder / resume.OVERRIDES).parent.mkdir(exist_ok=True)
                 shutil.copyfile(overrides, folder / resume.OVERRIDES)
-            go_on = f"python train.py ckpt_path=last hydra.run.dir={relative(folder)}"
+            go_on = resume.command_to_resume(relative(folder))
             if not overrides.exists():
                 go_on = f"python train.py ckpt_path={relative(folder / resume.LAST)}, with the overrides of its run and"
             if checkpoint["contnet"]["config"]["scheme"]["gradient"] == "adjoint" and basis.combines:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,13 @@ def check_folder(program: str, overrides: list[str]) -> None:
     Raises:
         ConfigError: if the given `hydra.run.dir` holds a run that is not to be continued.
     """
-    resuming = program == "train" and any(o.startswith("ckpt_path=") for o in overrides)
+    resuming = program == "train" and "ckpt_path" in map(key_of, overrides)
     options = {"-m", "--multirun", "--cfg", "-c", "--help", "--info", "-i"}
     given = _run_folders(overrides)
     if given and not resuming and not options & set(overrides) and (Path(given[-1]) / LAST).exists():
         raise ConfigError(
             f"hydra.run.dir must be another folder than {given[-1]!r}, which holds a run; "
-            f"python train.py ckpt_path=last hydra.run.dir={given[-1]} continues that one"
+            f"{command_to_resume(given[-1])} continues that one"
         )
 
 
@@ -58,19 +59,25 @@ def with_newest_checkpoint(overrides: list[str]) -> list[str]:
     newest = max(found, key=lambda path: path.stat().st_mtime)
     folder = newest.parents[1]
     recorded = OmegaConf.load(folder / OVERRIDES)
-    typed = [o for o in overrides if o != "ckpt_path=last" and not o.startswith("hydra.run.dir=")]
-    keys = {_key(o) for o in typed} | {"ckpt_path"}
-    kept = [str(o) for o in recorded if _key(str(o)) not in keys]
+    typed = [o for o in overrides if o != "ckpt_path=last" and key_of(o) != "hydra.run.dir"]
+    keys = {key_of(o) for o in typed} | {"ckpt_path"}
+    kept = [str(o) for o in recorded if key_of(str(o)) not in keys]
     return [*kept, *typed, f"ckpt_path='{newest}'", f"hydra.run.dir='{folder}'"]
 
 
 def _run_folders(overrides: list[str]) -> list[str]:
     """The values given for `hydra.run.dir`, in quotes or not, of which the last holds."""
-    return [o.partition("=")[2].strip("'\"") for o in overrides if o.startswith("hydra.run.dir=")]
+    return [o.partition("=")[2].strip("'\"") for o in overrides if key_of(o) == "hydra.run.dir"]
 
 
-def _key(override: str) -> str:
+def key_of(override: str) -> str:
+    """What an override is about, whether it changes, adds (+, ++) or deletes (~) that."""
     return override.partition("=")[0].lstrip("+~")
+
+
+def command_to_resume(folder: Path | str) -> str:
+    """The command that continues the training run in `folder`, as a shell takes it."""
+    return f"python train.py ckpt_path=last {shlex.quote(f'hydra.run.dir={folder}')}"
 
 
 def how_to_resume(program: str, folder: Path) -> str:
@@ -80,7 +87,7 @@ def how_to_resume(program: str, folder: Path) -> str:
     if not (folder / LAST).exists():
         return "it had no checkpoint yet"
     relative = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    return f"to resume: python {program}.py ckpt_path=last hydra.run.dir={relative}"
+    return f"to resume: {command_to_resume(relative)}"
 
 
 def result_of_earlier_job() -> dict[str, Any] | None:

@@ -303,9 +303,9 @@ def test_a_tiny_imagenet_with_a_part_missing_is_refused(tiny: Path) -> None:
     annotations.write_text(annotations.read_text().replace("n03", "n99"))
     with pytest.raises(ValueError, match=r"root: '.*val_annotations.txt' has the class 'n99', which wnids.txt lacks"):
         tiny_imagenet(str(tiny), **TINY)
-    for damaged in ("", "val_0.JPEG n01\n"):
-        annotations.write_text(damaged)
-        with pytest.raises(ValueError, match=r"root: '.*val_annotations.txt' must hold a line for each image"):
+    for damaged, got in ((b"", "it is empty"), (b"val_0.JPEG\tn01\n\nval_\xff n01\n", r"line 3 is 'val_\ufffd n01'")):
+        annotations.write_bytes(damaged)
+        with pytest.raises(ValueError, match=rf"'.*val_annotations.txt' must hold a line for each image.*[;,] {got}"):
             tiny_imagenet(str(tiny), **TINY)
     annotations.unlink()
     with pytest.raises(ValueError, match=r"root must be the unpacked folder tiny-imagenet-200; .* has no val_annota"):

@@ -284,7 +284,17 @@ def test_a_table_that_is_told_to_stop_lets_its_run_save_and_goes_on_from_there(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["cifar10/resnet21"], "cifar10/resnet21 is no row; there are cifar10/"),
+        (["cifar10/resnet21"], "'cifar10/resnet21' is no row; there are cifar10/"),
+        ([""], "'' is no row; there are cifar10/"),
+        (["cifar10/resnet20", "--seeds", "-1"], "error: seed must be a whole number of at least 0, got -1"),
+        (
+            ["cifar10/resnet20", "--set", "seed=3"],
+            "error: seed must be left out of overrides, got seed=3; --seeds sets",
+        ),
+        (
+            ["cifar10/resnet20 +ckpt_path=a"],
+            "error: ckpt_path must be left out of overrides, got +ckpt_path=a; --output",
+        ),
         (["cifar10/resnet20", "--set", "epoch=1"], "error: epoch is not a key; did you mean epochs?"),
         (["cifar10/resnet20", "--set", "epochs=0"], "error: epochs must be a whole number of at least 1, got 0"),
         (

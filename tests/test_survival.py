@@ -122,8 +122,12 @@ def test_there_is_nothing_to_continue(run: Run, tmp_path: Path) -> None:
 def test_a_run_is_not_written_over(run: Run) -> None:
     assert run("train", "epochs=1", "model.alpha=2", "hydra.run.dir=run")[0] == 0
     before = Path("run/.hydra/overrides.yaml").read_text()
-    for entry, more in (("train", []), ("evaluate", ["ckpt_path=run/checkpoints/last.ckpt"])):
-        code, _, err = run(entry, *more, "epochs=2", "hydra.run.dir=run")
+    for entry, *given in (
+        ("train", "epochs=2", "hydra.run.dir=run"),
+        ("train", "epochs=2", "++hydra.run.dir=run"),
+        ("evaluate", "ckpt_path=run/checkpoints/last.ckpt", "hydra.run.dir=run"),
+    ):
+        code, _, err = run(entry, *given)
         assert (code, err.count("\n")) == (1, 1)
         assert "hydra.run.dir must be another folder than 'run', which holds a run;" in err
     assert Path("run/.hydra/overrides.yaml").read_text() == before
@@ -134,7 +138,8 @@ def test_a_folder_in_quotes_is_the_same_folder(run: Run, tmp_path: Path) -> None
     code, _, err = run("train", "epochs=2", "hydra.run.dir='my run'")
     assert (code, err.count("\n")) == (1, 1)
     assert "hydra.run.dir must be another folder than 'my run', which holds a run;" in err
-    assert run("train", "ckpt_path=last", "epochs=2", "hydra.run.dir='my run'")[0] == 0
+    assert err.endswith("; python train.py ckpt_path=last 'hydra.run.dir=my run' continues that one\n")
+    assert run("train", "ckpt_path=last", "epochs=2", "hydra.run.dir=my run")[0] == 0
     assert json.loads((tmp_path / "my run/result.json").read_text())["epochs"] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["my run"]
 

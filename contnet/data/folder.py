@@ -68,9 +68,15 @@ def tiny_imagenet(root: str, memory_gb: float, num_workers: int, **options: Any)
         if not files:
             raise ValueError(f"root: {str(folder / 'train' / name / 'images')!r} holds no image")
     # A line an image: file, class, and a box that is of no use here.
-    lines = [line.split("\t") for line in annotations.read_text().splitlines() if line]
-    if not lines or any(len(line) < 2 for line in lines):
-        raise ValueError(f"root: {str(annotations)!r} must hold a line for each image, file and class apart by a tab")
+    lines = []
+    for number, line in enumerate(annotations.read_text(errors="replace").splitlines(), start=1):
+        if line.strip():
+            lines.append(line.split("\t"))
+            if len(lines[-1]) < 2:
+                rule = "must hold a line for each image, file and class apart by a tab"
+                raise ValueError(f"root: {str(annotations)!r} {rule}; line {number} is {line!r}")
+    if not lines:
+        raise ValueError(f"root: {str(annotations)!r} must hold a line for each image, it is empty")
     unknown = sorted({line[1] for line in lines} - set(classes))
     if unknown:
         raise ValueError(f"root: {str(annotations)!r} has the class {unknown[0]!r}, which wnids.txt lacks")
