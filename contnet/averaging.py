@@ -31,7 +31,11 @@ class ExponentialAverage(WeightAveraging):
         self._decay = 0.0
         super().__init__(multi_avg_fn=self._update)
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Not before: counting the steps sets up the loader, which has to be resumed by then. And Lightning makes the
+        # average before it moves the weights to their device.
+        averaged: Any = self._average_model
+        averaged.module.to(pl_module.device)
         self._decay = 1 - 1 / max(1, self.window * trainer.estimated_stepping_batches)
 
     def _update(self, averages: list[Tensor], weights: list[Tensor], n_averaged: Tensor | int) -> None:

@@ -159,11 +159,16 @@ def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Class
 
         make_optimizer(network)
     with naming("lr_schedule"):
-        make_schedule = _instantiate(
-            config.lr_schedule,
-            epochs=config.epochs,
-            steps_per_epoch=-(-len(data.train_loader(config.seed)) // config.trainer.accumulate_grad_batches),
-        )
+        schedule = _instantiate(config.lr_schedule, epochs=config.epochs)
+
+        def make_schedule(optimizer: Optimizer) -> dict[str, Any]:
+            # Counted when it is known between how many processes the images are dealt.
+            n_batches = len(data.train_loader(config.seed))
+            made: dict[str, Any] = schedule(
+                optimizer, steps_per_epoch=-(-n_batches // config.trainer.accumulate_grad_batches)
+            )
+            return made
+
         make_schedule(make_optimizer(network))
     if config.compile and len(data.train.labels) < data.batch_size:
         log.warning(f"compile=true compiles nothing: no batch has dataset.batch_size={data.batch_size} images")

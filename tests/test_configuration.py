@@ -10,6 +10,7 @@ from pytorch_lightning import Trainer
 from torch import nn
 
 from contnet import ADAPTIVE_SCHEMES, SCHEMES, build
+from contnet.data import batches
 from contnet.lr_schedule import cosine, onecycle
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -81,11 +82,14 @@ def test_the_network_takes_channels_and_classes_from_the_data_and_the_scheme_fro
     assert network.scheme.rtol == 1e-3
 
 
+@pytest.mark.parametrize("n_processes", [1, 2])
 @pytest.mark.parametrize("schedule", ["multistep", "cosine", "onecycle"])
-def test_learning_rate_over_a_run(schedule: str) -> None:
+def test_learning_rate_over_a_run(schedule: str, n_processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     config = composed(f"lr_schedule={schedule}", "epochs=100")
     data = build.data(config, train=True)
     classifier = build.classifier(config, build.network(config, data), data)
+    # There are several processes only after the run is built.
+    monkeypatch.setattr(batches, "_rank_and_world_size", lambda: (0, n_processes))
     configured = classifier.configure_optimizers()
     optimizer, lr_scheduler = configured["optimizer"], configured["lr_scheduler"]
     steps_per_epoch = len(data.train_loader(0))
@@ -136,5 +140,5 @@ def test_a_target_that_is_not_ours_is_never_called() -> None:
     config = composed()
     OmegaConf.update(config, "callbacks.evil", {"_target_": "os.system", "command": "false"}, force_add=True)
     data = build.data(config, train=False)
-    with pytest.raises(build.ConfigError, match=r"callbacks._target_ must name something of .*; got 'os.system'"):
+    with pytest.raises(build.ConfigError, match=r"callbacks.evil._target_ must name something of .*; got 'os.system'"):
         build.trainer(config, build.classifier(config, build.network(config, data), data), data)

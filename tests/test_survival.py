@@ -46,6 +46,7 @@ def compare(a: Path, b: Path) -> None:
     ends = [torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (a, b)]
     for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
         assert_same(ends[0][key], ends[1][key], key)
+    assert_same(ends[0].get("current_model_state"), ends[1].get("current_model_state"), "beside an average")
     names = ["epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr"]
     assert metrics(a, names) == metrics(b, names)
 
@@ -59,7 +60,8 @@ def compare(a: Path, b: Path) -> None:
 def test_a_run_told_to_stop_saves_in_the_middle_of_an_epoch_and_goes_on_to_the_same_end(
     tmp_path: Path, name: str, code: int
 ) -> None:
-    options = SMALL if name != "SIGUSR1" else RUN  # with dropout, too
+    averaged = (*SMALL, "callbacks=ema", "callbacks.ema.window=0.2")
+    options = {"SIGTERM": SMALL, "SIGUSR1": RUN, "SIGINT": averaged}[name]  # with dropout and an average, too
     assert script("", *options, "hydra.run.dir=through", folder=tmp_path).returncode == 0
     stop = at_batch(1, 7, f"os.kill(os.getpid(), signal.{name})")
     stopped = script(stop, *options, "hydra.run.dir=run", folder=tmp_path)
