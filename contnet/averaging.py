@@ -19,8 +19,8 @@ class ExponentialAverage(WeightAveraging):
     network where there was nothing left to train.
 
     Args:
-        window: share of the run's steps after which a step's weights have lost all but 1/e of their part in the
-            average; where that is less than one step, the average is the weights themselves.
+        window: share of the steps of the run, as it is configured now, after which a step's weights have lost all but
+            1/e of their part in the average; where that is less than one step, the average is the weights themselves.
 
     Raises:
         ValueError: if the window is not between 0 and 1.
