@@ -97,7 +97,9 @@ def versions() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    folder = str(Path(__file__).parent)
+    # With "-dirty" behind it where the files are no longer those of the commit, and by no tag's name.
+    command = ["git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -132,6 +132,26 @@ def test_every_row_composes_for_a_folder_of_images_by_overrides_alone(row: str) 
     assert (config.dataset.root, config.dataset.val_size) == ("pictures", 0)
 
 
+RECIPES = {
+    "cifar10/(resnet|continuous).*": (120, [30, 60, 90], 5e-4, 128),
+    "cifar10/continuous.*rk4.*": (120, [30, 60, 90], 1e-4, 128),
+    "cifar10/modern.*": (200, None, 5e-4, 256),
+    "cifar100/.*": (120, [30, 60, 90], 5e-4, 128),
+    "paper/cifar10_.*": (150, [80, 120, 140], 5e-4, 128),
+    "paper/cifar100_.*": (160, [80, 120, 140], 5e-4, 128),
+}
+"""Epochs, milestones, weight decay and batch of the rows of which the last pattern fits."""
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_the_rows_of_a_table_have_its_recipe(row: str) -> None:
+    config = composed(f"experiment={row}")
+    recipe = [values for pattern, values in RECIPES.items() if re.fullmatch(pattern, row)][-1]
+    optimizer, dataset = config.optimizer, config.dataset
+    assert (config.epochs, config.lr_schedule.get("milestones"), optimizer.weight_decay, dataset.batch_size) == recipe
+    assert (optimizer.lr, dataset.val_size) == (0.1, 0)
+
+
 def test_the_recipes_are_the_seeds_and_the_papers() -> None:
     refined = composed("experiment=cifar10/continuous_net_8_rk4_refined")
     assert (refined.epochs, refined.refine.epochs, refined.optimizer.weight_decay) == (120, [30, 50, 70], 1e-4)
@@ -166,6 +186,14 @@ def test_every_command_of_the_readmes_composes() -> None:
         words = [word for word in command.split() if word != "-m" and not word.startswith("-")]
         swept = [re.sub(r"=([^\[,]+),.*", r"=\1", word) for word in words]
         build.check(composed(*swept))
+
+
+def test_the_originals_commands_are_the_rows() -> None:
+    commands = README[README.index("its commands are") : README.index("and its flags")]
+    translated = re.findall(r"python train\.py (.+)", commands)
+    rows = ("resnet20", "continuous_net_euler", "continuous_net_rk4", "continuous_net_rk4_refined")
+    for command, row in zip(translated, rows, strict=True):
+        assert composed(*command.split()) == composed(f"experiment=cifar10/{row}")
 
 
 FLAGS = re.findall(r"^\| `(--[^`]+)` \| `([^`]+)` \|$", README, re.MULTILINE)
