@@ -15,7 +15,11 @@ Schedule = dict[str, LRScheduler | str]
 def multistep(
     optimizer: Optimizer, *, epochs: int, steps_per_epoch: int, milestones: Sequence[int], gamma: float
 ) -> Schedule:
-    """The rate is multiplied by `gamma` after each of the epochs in `milestones`."""
+    """The rate is multiplied by `gamma` after each of the epochs in `milestones`.
+
+    Raises:
+        ValueError: if the milestones are no rising list of epochs, or gamma is not above 0.
+    """
     if not isinstance(milestones, Sequence) or isinstance(milestones, str):
         raise ValueError(f"milestones must be a list of epochs, got {milestones!r}")
     for epoch in milestones:
@@ -55,7 +59,14 @@ class OneCycle(OfConfiguredLength, OneCycleLR):
 
 
 def onecycle(optimizer: Optimizer, *, epochs: int, steps_per_epoch: int, pct_start: float) -> Schedule:
-    """The rate rises to the optimizer's `lr` over the share `pct_start` of all steps, then falls to 0 (Smith 2018)."""
+    """The rate rises to the optimizer's `lr` over the share `pct_start` of all steps, then falls to 0 (Smith 2018).
+
+    It begins at a 25th of that rate, and momentum goes the other way, from 0.95 to 0.85 and back, whatever the
+    optimizer was given: PyTorch's OneCycleLR.
+
+    Raises:
+        ValueError: if the share is not between 0 and 1.
+    """
     arguments.number("pct_start", pct_start, minimum=0, below=1, exclusive=True)
     max_lr: Any = [group["lr"] for group in optimizer.param_groups]
     scheduler = OneCycle(optimizer, max_lr, total_steps=epochs * steps_per_epoch, pct_start=pct_start)

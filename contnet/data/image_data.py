@@ -74,10 +74,12 @@ class ImageData:
 
     @property
     def in_channels(self) -> int:
+        """Channels of each image."""
         return self.train.channels
 
     @property
     def num_classes(self) -> int:
+        """Number of classes, whether there are images of each or not."""
         return len(self.classes)
 
     def test_sample(self, n_images: int) -> Tensor:
@@ -122,6 +124,7 @@ class ImageData:
         return batch_loader(self.train.subset(few).prepared(), self.batch_size, seed=0, augmentation=self.augmentation)
 
     def test_loader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        """Batches of the test images, in order and as they are."""
         return batch_loader(self.test, self.test_batch_size, num_workers=self.num_workers)
 
 

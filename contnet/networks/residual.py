@@ -10,8 +10,9 @@ from contnet.units import ResidualUnit, SkipConnection, conv1x1, conv3x3, initia
 
 
 class ResNet(nn.Module):
-    """ResNet for small images (He et al. 2016, section 4.2), post-activation: (N, in_channels, H, W) -> logits.
+    """ResNet for small images, post-activation: (N, in_channels, H, W) -> logits (N, num_classes).
 
+    The segments are those of He et al. 2016, section 4.2; a unit's order is that of the original ContinuousNet's code.
     Three segments of alpha, 2 alpha and 4 alpha channels with n units each, x + BN(ReLU(conv(BN(ReLU(conv(x)))))),
     without biases. Where shapes change the shortcut is a strided 1x1 convolution and BN.
 
@@ -47,7 +48,9 @@ class ResNet(nn.Module):
 
 
 class WideResNet(nn.Module):
-    """WideResNet (Zagoruyko and Komodakis 2016, arXiv 1605.07146), pre-activation: (N, in_channels, H, W) -> logits.
+    """WideResNet (Zagoruyko and Komodakis 2016, arXiv 1605.07146), pre-activation.
+
+    (N, in_channels, H, W) -> logits (N, num_classes).
 
     As `ResNet`, with units x + conv(ReLU(BN(conv(ReLU(BN(x)))))), segments `widen_factor` times as wide as the stem,
     biases on all convolutions, plain 1x1 convolutions as shortcuts, and BN and ReLU before the pooling.
