@@ -314,6 +314,10 @@ def test_a_table_that_is_told_to_stop_lets_its_run_save_and_goes_on_from_there(
     [
         (["cifar10/resnet21"], "'cifar10/resnet21' is no row; there are cifar10/"),
         ([""], "'' is no row; there are cifar10/"),
+        (
+            ["cifar10/resnet20 optimizer.lr=1e-1", "cifar10/resnet20 optimizer.lr=1e+1"],
+            "optimizer.lr=1e-1 and cifar10/resnet20 optimizer.lr=1e+1 would share a folder; give them an --output each",
+        ),
         (["cifar10/resnet20", "--seeds", "-1"], "error: seed must be a whole number of at least 0, got -1"),
         (
             ["cifar10/resnet20", "--set", "seed=3"],
