@@ -217,13 +217,12 @@ def main() -> None:
     arguments = parser.parse_args()
     rows, seeds = (list(dict.fromkeys(given)) for given in (arguments.rows, arguments.seeds))
     runs = {row: row.runs(seeds, arguments.overrides, arguments.output) for row in rows}
+    folders: dict[Path, Row] = {}
     try:
         for row in rows:
-            same_folder = [
-                str(other) for other in rows if other != row and runs[other][0].folder == runs[row][0].folder
-            ]
-            if same_folder:
-                raise ConfigError(f"{row} and {same_folder[0]} would share a folder; give them an --output each")
+            first = folders.setdefault(runs[row][0].folder, row)
+            if first != row:
+                raise ConfigError(f"{first} and {row} would share a folder; give them an --output each")
             refuse_its_own([*row.overrides, *arguments.overrides])
             for run in runs[row]:
                 row.composed([*arguments.overrides, f"seed={run.seed}"])

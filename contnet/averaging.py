@@ -4,7 +4,6 @@ from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
-from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from contnet import arguments
@@ -28,18 +27,14 @@ class ExponentialAverage(WeightAveraging):
 
     def __init__(self, window: float) -> None:
         self.window = arguments.number("window", window, minimum=0, below=1, exclusive=True)
-        self._decay = 0.0
-        super().__init__(multi_avg_fn=self._update)
+        super().__init__()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Not before: counting the steps sets up the loader, which has to be resumed by then. And Lightning makes the
         # average before it moves the weights to their device.
         averaged: Any = self._average_model
         averaged.module.to(pl_module.device)
-        self._decay = 1 - 1 / max(1, self.window * trainer.estimated_stepping_batches)
-
-    def _update(self, averages: list[Tensor], weights: list[Tensor], n_averaged: Tensor | int) -> None:
-        get_ema_multi_avg_fn(self._decay)(averages, weights, n_averaged)
+        averaged.multi_avg_fn = get_ema_multi_avg_fn(1 - 1 / max(1, self.window * trainer.estimated_stepping_batches))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         averaged: Any = self._average_model

@@ -193,8 +193,9 @@ def trainer(config: DictConfig, classifier: Classifier, data: ImageData, *more_c
         specified.pop("best", None)
     callbacks = [*more_callbacks, DivergenceWatch()]
     for name, callback in specified.items():
-        with naming(f"callbacks.{name}"):
-            callbacks += [_instantiate(callback)] if callback else []
+        if callback:
+            with naming(f"callbacks.{name}"):
+                callbacks.append(_instantiate(callback))
     if config.refine.epochs:
         callbacks.append(_refinement(config, classifier, data))
     has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
