@@ -11,6 +11,10 @@ from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+ONEDNN_BLOCK = 16
+"""Channels that oneDNN's 1x1 convolution takes together where the CPU has AVX-512; 8 elsewhere."""
 
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1, *, bias: bool = True) -> nn.Conv2d:
@@ -18,9 +22,23 @@ def conv3x3(in_channels: int, out_channels: int, stride: int = 1, *, bias: bool 
     return nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=bias)
 
 
+class SubsampledConv1x1(nn.Conv2d):
+    """A strided 1x1 convolution, computed as an unstrided one of the pixels that the stride leaves.
+
+    For fewer channels than its block, oneDNN writes past its memory in the gradient of a strided one (channels_last,
+    float32; github.com/uxlfoundation/oneDNN/issues/6035), which ends the process or worse. Wider ones are left to
+    oneDNN: in bfloat16 this takes twice as long.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.conv2d(x[..., :: self.stride[0], :: self.stride[1]], self.weight, self.bias)
+
+
 def conv1x1(in_channels: int, out_channels: int, stride: int = 1, *, bias: bool = False) -> nn.Conv2d:
     """A 1x1 convolution."""
-    return nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=bias)
+    overrun = stride > 1 and in_channels < ONEDNN_BLOCK
+    make = SubsampledConv1x1 if overrun else nn.Conv2d
+    return make(in_channels, out_channels, kernel_size=1, stride=stride, bias=bias)
 
 
 class SkipInit(nn.Module):

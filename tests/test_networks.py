@@ -8,7 +8,7 @@ from torch._dynamo.testing import CompileCounter, CompileCounterWithBackend
 
 from contnet import SCHEMES, ContinuousNet, ResNet, WideContinuousNet, WideResNet
 from contnet.networks import continuous
-from contnet.units import SkipConnection
+from contnet.units import SkipConnection, conv1x1
 
 
 def n_parameters(network: nn.Module) -> int:
@@ -52,6 +52,23 @@ def test_with_euler_the_network_is_a_plain_residual_network_to_the_last_bit(opti
     assert torch.equal(network(x), expected)
     for (name, buffer), other in zip(network.named_buffers(), plain.buffers(), strict=True):
         assert torch.equal(buffer, other), name
+
+
+@pytest.mark.parametrize(("channels", "size"), [(3, 7), (8, 64), (12, 96), (16, 64)])
+def test_a_strided_1x1_convolution_is_pytorchs_of_any_width(channels: int, size: int) -> None:
+    x = torch.randn(4, channels, size, size, requires_grad=True)
+    narrow_or_wide = conv1x1(channels, 2 * channels, stride=2, bias=True)
+    gradient = torch.randn(4, 2 * channels, (size + 1) // 2, (size + 1) // 2)
+    variables = [x, *narrow_or_wide.parameters()]
+
+    def of(y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (y, *torch.autograd.grad(y, variables, gradient))
+
+    # Contiguous, where oneDNN overruns nothing.
+    expected = of(nn.functional.conv2d(x, narrow_or_wide.weight, narrow_or_wide.bias, stride=2))
+    ours = of(narrow_or_wide(x.to(memory_format=torch.channels_last)))
+    for one, other in zip(ours, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3)
 
 
 def test_epsilon_follows_the_depth_and_a_stitch_keeps_that_of_its_construction() -> None:
