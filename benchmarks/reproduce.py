@@ -27,15 +27,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from contnet import build
 from contnet.checkpointing import INTERRUPTED, REQUEUE
-from contnet.command_line import explain
+from contnet.command_line import CONF, explain, options_of
 from contnet.errors import ConfigError
-from contnet.resume import LAST, OVERRIDES, key_of
+from contnet.resume import LAST, OVERRIDES, key_of, override_of
 from contnet.sweep_summary import write_csv
 
 ROOT = Path(__file__).parents[1]
-EXPERIMENTS = ROOT / "conf" / "experiment"
-FILES = [file for file in EXPERIMENTS.rglob("*.yaml") if not file.name.startswith("_")]
-ROWS = sorted(str(file.relative_to(EXPERIMENTS).with_suffix("")) for file in FILES)
+ROWS = options_of("experiment")
 ITS_OWN = {"seed": "--seeds", "experiment": "ROW", "hydra.run.dir": "--output", "ckpt_path": "--output"}
 """Keys that every run is given here, and what they are given from."""
 SEEDS_FIGURE = re.compile(r"^# seed: ([\d.]+) % in (\d+) minutes$", re.MULTILINE)
@@ -43,7 +41,7 @@ SEEDS_FIGURE = re.compile(r"^# seed: ([\d.]+) % in (\d+) minutes$", re.MULTILINE
 
 @dataclass(frozen=True)
 class Row:
-    """A file of `conf/experiment/`, and what is changed of it."""
+    """A file of `conf/experiment/`, and what is changed of it, whatever is set for all rows."""
 
     experiment: str
     overrides: tuple[str, ...] = ()
@@ -58,6 +56,11 @@ class Row:
     def __str__(self) -> str:
         return " ".join([self.experiment, *self.overrides])
 
+    def options(self, overrides: list[str]) -> list[str]:
+        """Those of its runs, given those for all rows."""
+        own = set(map(key_of, self.overrides))
+        return [f"experiment={self.experiment}", *(o for o in overrides if key_of(o) not in own), *self.overrides]
+
     def composed(self, overrides: list[str]) -> DictConfig:
         """The configuration of its runs.
 
@@ -65,8 +68,8 @@ class Row:
             ConfigError: if there is none.
         """
         try:
-            with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-                config = compose("train", [f"experiment={self.experiment}", "run_dir=run", *self.overrides, *overrides])
+            with initialize_config_dir(str(CONF), version_base="1.3"):
+                config = compose("train", [*self.options(overrides), "run_dir=run"])
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(explain(error)) from error
         missing = sorted(OmegaConf.missing_keys(config))
@@ -77,8 +80,7 @@ class Row:
 
     def runs(self, seeds: list[int], overrides: list[str], output: Path) -> list["Run"]:
         folder = output / re.sub(r"[^\w.-]+", "-", str(self))
-        given = [f"experiment={self.experiment}", *self.overrides, *overrides]
-        return [Run(self, seed, [*given, f"seed={seed}"], folder / str(seed)) for seed in seeds]
+        return [Run(self, seed, [*self.options(overrides), f"seed={seed}"], folder / str(seed)) for seed in seeds]
 
 
 def refuse_its_own(overrides: list[str]) -> None:
@@ -91,7 +93,7 @@ def refuse_its_own(overrides: list[str]) -> None:
 
 def seeds_figures(experiment: str) -> tuple[float, int] | None:
     """Test accuracy in percent and minutes that the original's document states, where it has the row."""
-    match = SEEDS_FIGURE.search((EXPERIMENTS / f"{experiment}.yaml").read_text())
+    match = SEEDS_FIGURE.search((CONF / "experiment" / f"{experiment}.yaml").read_text())
     return None if match is None else (float(match[1]), int(match[2]))
 
 
@@ -112,8 +114,11 @@ class Run:
         """Raises ConfigError if the folder holds another run."""
         if not self.result.exists() and not (self.folder / LAST).exists():
             return
-        used = {str(o) for o in OmegaConf.load(self.folder / OVERRIDES) if not str(o).startswith("ckpt_path=")}
-        if used != set(self.options):
+        try:
+            used = [str(o) for o in OmegaConf.load(self.folder / OVERRIDES) if key_of(str(o)) != "ckpt_path"]
+        except OSError as error:
+            raise ConfigError(f"{self.folder} holds a run without {OVERRIDES}; choose another --output") from error
+        if effective(used) != effective(self.options):
             wanted = " ".join(self.options)
             raise ConfigError(f"{self.folder} holds a run with other overrides than {wanted}; choose another --output")
 
@@ -121,10 +126,15 @@ class Run:
         """The result, which is made if there is none; None if that failed."""
         if not self.result.exists():
             last = self.folder / LAST
-            resume = [f"ckpt_path={last.resolve()}"] if last.exists() else []
+            resume = [override_of("ckpt_path", last.resolve())] if last.exists() else []
             print(f"{self.row}, seed {self.seed}: {'resuming' if resume else 'training'}", flush=True)
-            run_to_its_end([*self.options, *resume, f"hydra.run.dir={self.folder.resolve()}"])
+            run_to_its_end([*self.options, *resume, override_of("hydra.run.dir", self.folder.resolve())])
         return json.loads(self.result.read_text()) if self.result.exists() else None
+
+
+def effective(overrides: list[str]) -> dict[str, str]:
+    """What overrides say: of two of a key, the last holds."""
+    return {key_of(override): override for override in overrides}
 
 
 def run_to_its_end(overrides: list[str]) -> None:
@@ -172,6 +182,7 @@ def table_row(row: Row, overrides: list[str], results: list[dict[str, Any] | Non
         "minutes": median(result["train_seconds"] for result in done) / 60 if done else None,
         "data": " in ".join(filter(None, data)),
         "machine": "; ".join(sorted(machines)) or None,
+        "commit": "; ".join(sorted({str(result["git_commit"]) for result in done})) or None,
         "overrides": " ".join(overrides),
     }
 
@@ -200,7 +211,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "In brackets: number of seeds."]
-    for key in ("data", "machine", "overrides"):
+    for key in ("data", "machine", "commit", "overrides"):
         values = dict.fromkeys(row[key] for row in rows if row[key])
         lines += ["", f"{key.capitalize()}: {'; '.join(values)}"] if values else []
     return "\n".join(lines) + "\n"

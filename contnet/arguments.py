@@ -6,6 +6,7 @@ name; an entry point only has to put the configuration group in front of it (`mo
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 
@@ -32,6 +33,13 @@ def boolean(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be true or false, got {value!r}")
     return value
+
+
+def folder(name: str, value: Any) -> Path:
+    """The path of a folder, which may be there or not."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} must be the path of a folder, got {value!r}")
+    return Path(value)
 
 
 def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:

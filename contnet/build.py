@@ -5,7 +5,8 @@ go to other people's constructors are checked against `RULES`.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 
 # Measured: a ContinuousNet with batch norm and one node diverges at 4, at the seed's learning rate.
 DIVERGING_STEP = 4
+
+UNKNOWN_ARGUMENT = re.compile(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
 
 Rule = Callable[[str, Any], Any]
 at_least_0 = partial(arguments.number, minimum=0)
@@ -87,7 +90,7 @@ TRUSTED = ("contnet.", "torch.optim.", "pytorch_lightning.", "torchmetrics.", "t
 
 
 def check(config: DictConfig) -> None:
-    """Refuse values out of range, before anything is built."""
+    """Refuse what a configuration gets wrong by itself, before any data is read."""
     try:
         OmegaConf.resolve(config.copy())
     except OmegaConfBaseException as error:
@@ -98,6 +101,11 @@ def check(config: DictConfig) -> None:
         if value is not ... and not optional:
             with naming(key.rpartition(".")[0]):
                 rule(key.rpartition(".")[2], value)
+    with naming("model"):
+        network: nn.Module = _instantiate(config.model, in_channels=3, num_classes=10)  # whatever the data will have
+    _schedule(config)(_optimizer(config)(network), steps_per_epoch=1000)
+    if config.refine.epochs:
+        _refinement(config, network, probe=(), probe_name="none")
 
 
 def on_this_machine(config: DictConfig) -> DictConfig:
@@ -149,27 +157,16 @@ def warn_of_long_steps(config: DictConfig, network: nn.Module) -> None:
 
 def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Classifier:
     """The network with its loss, optimizer and learning-rate schedule."""
-    decay_all = config.optimizer.decay_norm_and_bias
-    options = OmegaConf.masked_copy(config.optimizer, [key for key in config.optimizer if key != "decay_norm_and_bias"])
-    with naming("optimizer"):
-        make = _instantiate(options)
+    schedule = _schedule(config)
 
-        def make_optimizer(network: nn.Module) -> Optimizer:
-            return make(parameter_groups(network, decay_norm_and_bias=decay_all))
+    def make_schedule(optimizer: Optimizer) -> dict[str, Any]:
+        # Counted when it is known between how many processes the images are dealt.
+        n_batches = len(data.train_loader(config.seed))
+        limit = config.trainer.limit_train_batches
+        if limit is not None:  # as Lightning takes it: a number of batches, or a share of them
+            n_batches = min(n_batches, limit) if isinstance(limit, int) else int(n_batches * limit)
+        return schedule(optimizer, steps_per_epoch=-(-n_batches // config.trainer.accumulate_grad_batches))
 
-        make_optimizer(network)
-    with naming("lr_schedule"):
-        schedule = _instantiate(config.lr_schedule, epochs=config.epochs)
-
-        def make_schedule(optimizer: Optimizer) -> dict[str, Any]:
-            # Counted when it is known between how many processes the images are dealt.
-            n_batches = len(data.train_loader(config.seed))
-            made: dict[str, Any] = schedule(
-                optimizer, steps_per_epoch=-(-n_batches // config.trainer.accumulate_grad_batches)
-            )
-            return made
-
-        make_schedule(make_optimizer(network))
     if config.compile and len(data.train.labels) < data.batch_size:
         log.warning(f"compile=true compiles nothing: no batch has dataset.batch_size={data.batch_size} images")
     metadata = {"config": OmegaConf.to_container(config, resolve=True, enum_to_str=True), "classes": list(data.classes)}
@@ -177,13 +174,36 @@ def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Class
         network,
         Normalise(data.mean, data.std, channels_last=config.channels_last),
         data.num_classes,
-        make_optimizer,
+        _optimizer(config),
         make_schedule,
         metadata,
         seed=config.seed,
         label_smoothing=config.label_smoothing,
         compile_for=data.batch_size if config.compile else None,
     )
+
+
+def _optimizer(config: DictConfig) -> Callable[[nn.Module], Optimizer]:
+    decay_all = config.optimizer.decay_norm_and_bias
+    options = OmegaConf.masked_copy(config.optimizer, [key for key in config.optimizer if key != "decay_norm_and_bias"])
+
+    def make(network: nn.Module) -> Optimizer:
+        with naming("optimizer"):
+            made: Optimizer = _instantiate(options)(parameter_groups(network, decay_norm_and_bias=decay_all))
+        return made
+
+    return make
+
+
+def _schedule(config: DictConfig) -> Callable[..., dict[str, Any]]:
+    def make(optimizer: Optimizer, *, steps_per_epoch: int) -> dict[str, Any]:
+        with naming("lr_schedule"):
+            made: dict[str, Any] = _instantiate(config.lr_schedule)(
+                optimizer, epochs=config.epochs, steps_per_epoch=steps_per_epoch
+            )
+        return made
+
+    return make
 
 
 def trainer(config: DictConfig, classifier: Classifier, data: ImageData, *more_callbacks: Callback) -> Trainer:
@@ -197,7 +217,8 @@ def trainer(config: DictConfig, classifier: Classifier, data: ImageData, *more_c
             with naming(f"callbacks.{name}"):
                 callbacks.append(_instantiate(callback))
     if config.refine.epochs:
-        callbacks.append(_refinement(config, classifier, data))
+        probe_name = "training images" if data.val is None else "validation"
+        callbacks.append(_refinement(config, classifier.network, data.probe_loader(), probe_name))
     has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
     with naming("logger"):
         loggers = [_instantiate(logger) for logger in (config.get("logger") or {}).values() if logger]
@@ -226,17 +247,13 @@ def _check_processes(trainer: Trainer, config: DictConfig) -> None:
         raise ConfigError("trainer.sync_batchnorm must be false on a CPU, where PyTorch cannot synchronise batch norm")
 
 
-def _refinement(config: DictConfig, classifier: Classifier, data: ImageData) -> DepthRefinement:
-    if not isinstance(classifier.network, ContinuousNet):
-        raise ConfigError(f"refine.epochs must be [] for {type(classifier.network).__name__}, which has no depth-time")
+def _refinement(config: DictConfig, network: nn.Module, probe: Iterable[Any], probe_name: str) -> DepthRefinement:
+    if not isinstance(network, ContinuousNet):
+        raise ConfigError(f"refine.epochs must be [] for {type(network).__name__}, which has no depth-time")
     options: Any = OmegaConf.to_container(config.refine)
     with naming("refine"):
         return DepthRefinement(
-            **options,
-            n_epochs=config.trainer.max_epochs,
-            seed=config.seed,
-            probe=data.probe_loader(),
-            probe_name="training images" if data.val is None else "validation",
+            **options, n_epochs=config.trainer.max_epochs, seed=config.seed, probe=probe, probe_name=probe_name
         )
 
 
@@ -279,6 +296,11 @@ def naming(group: str) -> Iterator[None]:
             raise
         cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
         message = " ".join(str(cause).split())
+        unknown = UNKNOWN_ARGUMENT.match(message)
+        if unknown:
+            name, key = unknown.groups()
+            hint = f"leave it out, as ~{group}.{key} where an experiment gives it"
+            raise ConfigError(f"{group}.{key} is no option of {name}; {hint}") from error
         # Our own constructors open a refusal with the argument's name, which is the key.
         first_word = message.partition(" ")[0].rstrip(":")
         is_key = first_word.isidentifier() and not first_word[0].isupper()

@@ -22,10 +22,13 @@ from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from contnet import resume
-from contnet.errors import ConfigError, RunError, StopRun
+from contnet.errors import ConfigError, Refusal, RunError, StopRun
 from contnet.heap import keep_freed_memory
 from contnet.processes import rank
+from contnet.resume import RunFolder
 from contnet.sweep_summary import SweepSummary, write_summary
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
 def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
@@ -33,7 +36,6 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
 
     def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
         begun = False
-        recorded: dict[Path, bytes] = {}
 
         @wraps(task)
         def job(config: DictConfig) -> Any:
@@ -57,14 +59,13 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                 if isinstance(error, RunError):
                     _fail(f"{error}\n{resume.how_to_resume(config_name, folder)}")
                 if rank() == 0:
-                    if not recorded:
+                    if not RunFolder.recorded:
                         _remove_unused(folder, {".hydra", f"{config_name}.log"})
-                    for path, content in recorded.items():  # by the run that was not to be continued so
+                    for path, content in RunFolder.recorded.items():  # by the run that was not to be continued so
                         path.write_bytes(content)
                 _fail(explain(error))
 
-        conf = str(Path(task.__code__.co_filename).resolve().parent / "conf")
-        application = hydra.main(version_base="1.3", config_path=conf, config_name=config_name)(job)
+        application = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)
         wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
 
         @wraps(task)
@@ -73,13 +74,12 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             begun = False
             os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints the error itself and exits
             try:
-                resume.check_folder(config_name, sys.argv[1:])
                 sys.argv[1:] = _for_this_process(resume.with_newest_checkpoint(sys.argv[1:]))
-                recorded.clear()
-                recorded.update(resume.recorded(sys.argv[1:]))
                 application()
             except KeyboardInterrupt:
                 _fail("interrupted", code=130)
+            except Refusal as refusal:
+                _fail(refusal.reason)
             except Exception as error:
                 if isinstance(error, OSError) and not isinstance(error, HydraException) and not begun:
                     _fail(f"hydra.run.dir must be a folder that can be written to; {error}")
@@ -100,7 +100,7 @@ def _for_this_process(overrides: list[str]) -> list[str]:
     if rank() == 0:
         return overrides
     silent = ["hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none"]
-    if {"-m", "--multirun"} & set(overrides) and not any(o.startswith("hydra.sweep.dir=") for o in overrides):
+    if {"-m", "--multirun"} & set(overrides) and "hydra.sweep.dir" not in map(resume.key_of, overrides):
         unused = tempfile.mkdtemp()
         atexit.register(shutil.rmtree, unused, ignore_errors=True)
         silent.append(f"hydra.sweep.dir={unused}")
@@ -118,6 +118,9 @@ def explain(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = error.missing_cfg_file.rpartition("/")
         return f"{group}={option} is not an option; choose from {', '.join(sorted(error.options))}"
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.partition("/")
+        return f"{group}={option} is not an option; choose from {', '.join(options_of(group))}"
     if isinstance(error, ValueError) and str(error).startswith("Config group override"):
         return "a group must be given the name of one of its options, or left out as in ~logger; got null"
     if isinstance(error, OverrideParseException):
@@ -128,6 +131,13 @@ def explain(error: BaseException) -> str:
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, Container):
         return _explain_unknown_key(str(cause.full_key), cause.parent_node)
     return " ".join(str(error).split())
+
+
+def options_of(group: str) -> list[str]:
+    """What `group=...` may be, options in folders of the group included. An underscore opens the name of a file that is
+    only a part of others."""
+    files = [file for file in (CONF / group).rglob("*.yaml") if not file.name.startswith("_")]
+    return sorted(str(file.relative_to(CONF / group).with_suffix("")) for file in files)
 
 
 def _explain_unknown_key(key: str, parent: Container) -> str:

@@ -17,3 +17,11 @@ class StopRun(SystemExit):
     def __init__(self, reason: str, code: int) -> None:
         super().__init__(code)
         self.reason = reason
+
+
+class Refusal(SystemExit):
+    """A `ConfigError` of a callback of Hydra's, which lets no other exception through."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(1)
+        self.reason = reason

@@ -7,7 +7,7 @@ parameter groups, learning rate and schedule as they are.
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,6 @@ from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
 from contnet import arguments
 from contnet.combination import weighted_sum
@@ -55,7 +54,7 @@ class DepthRefinement(Callback):
         variance: float,
         optimizer_state: str,
         seed: int,
-        probe: DataLoader[tuple[Tensor, Tensor]],
+        probe: Iterable[tuple[Tensor, Tensor]],
         probe_name: str,
     ) -> None:
         self.epochs = refinement_epochs(epochs, n_epochs)

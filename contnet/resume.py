@@ -4,13 +4,16 @@ import json
 import logging
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from contnet.errors import ConfigError
+from contnet.errors import ConfigError, Refusal
 
 LAST = Path("checkpoints") / "last.ckpt"
 OVERRIDES = Path(".hydra") / "overrides.yaml"
@@ -18,56 +21,63 @@ OVERRIDES = Path(".hydra") / "overrides.yaml"
 log = logging.getLogger(__name__)
 
 
-def check_folder(program: str, overrides: list[str]) -> None:
-    """Keep the folder of a training run from being taken for another.
+class RunFolder(Callback):
+    """Keeps the folder of a training run from being taken for another."""
 
-    Raises:
-        ConfigError: if the given `hydra.run.dir` holds a run that is not to be continued.
-    """
-    resuming = program == "train" and "ckpt_path" in map(key_of, overrides)
-    options = {"-m", "--multirun", "--cfg", "-c", "--help", "--info", "-i"}
-    given = _run_folders(overrides)
-    if given and not resuming and not options & set(overrides) and (Path(given[-1]) / LAST).exists():
-        raise ConfigError(
-            f"hydra.run.dir must be another folder than {given[-1]!r}, which holds a run; "
-            f"{command_to_resume(given[-1])} continues that one"
-        )
+    recorded: ClassVar[dict[Path, bytes]] = {}
+    """What the folder of the run that is about to begin holds of an earlier one's configuration."""
 
-
-def recorded(overrides: list[str]) -> dict[Path, bytes]:
-    """What the given `hydra.run.dir` holds of an earlier run's configuration."""
-    given = _run_folders(overrides)
-    files = (Path(given[-1]) / OVERRIDES.parent).glob("*.yaml") if given else []
-    return {file: file.read_bytes() for file in files}
+    def on_run_start(self, config: DictConfig, config_name: str | None = None, **kwargs: Any) -> None:
+        folder = Path(config.hydra.run.dir)
+        resuming = config_name == "train" and config.get("ckpt_path") is not None
+        if (folder / LAST).exists() and not resuming:
+            raise Refusal(
+                f"hydra.run.dir must be another folder than {str(folder)!r}, which holds a run; "
+                f"{command_to_resume(folder)} continues that one"
+            )
+        files = (folder / OVERRIDES.parent).glob("*.yaml")
+        RunFolder.recorded = {file: file.read_bytes() for file in files}
 
 
 def with_newest_checkpoint(overrides: list[str]) -> list[str]:
     """`ckpt_path=last` continues the newest run, or that in the given `hydra.run.dir`, in its folder and with its
-    overrides, in front of those that are typed.
+    overrides, in front of those that are typed. What it changed of a group goes where another option is typed.
 
     Raises:
         ConfigError: if there is none.
     """
-    if "ckpt_path=last" not in overrides:
+    if _given("ckpt_path", overrides) != "last":
         return overrides
-    given = _run_folders(overrides)
-    found = [Path(given[-1]) / LAST] if given else list(Path("outputs/train").glob(f"*/*/{LAST}"))
+    given = _given("hydra.run.dir", overrides)
+    found = list(Path("outputs/train").glob(f"*/*/{LAST}")) if given is None else [Path(given) / LAST]
     found = [path for path in found if path.exists()]
     if not found:
-        where = given[-1] if given else "any folder of outputs/train"
+        where = "any folder of outputs/train" if given is None else given
         raise ConfigError(f"ckpt_path=last finds no {LAST} in {where}")
     newest = max(found, key=lambda path: path.stat().st_mtime)
     folder = newest.parents[1]
-    recorded = OmegaConf.load(folder / OVERRIDES)
-    typed = [o for o in overrides if o != "ckpt_path=last" and key_of(o) != "hydra.run.dir"]
+    typed = [o for o in overrides if key_of(o) not in ("ckpt_path", "hydra.run.dir")]
+    recorded = [str(o) for o in OmegaConf.load(folder / OVERRIDES)]
+    replaced = tuple(f"{key_of(o)}." for o in typed if o not in recorded)
     keys = {key_of(o) for o in typed} | {"ckpt_path"}
-    kept = [str(o) for o in recorded if key_of(str(o)) not in keys]
-    return [*kept, *typed, f"ckpt_path='{newest}'", f"hydra.run.dir='{folder}'"]
+    kept = [o for o in recorded if key_of(o) not in keys and not key_of(o).startswith(replaced)]
+    return [*kept, *typed, override_of("ckpt_path", newest), override_of("hydra.run.dir", folder)]
 
 
-def _run_folders(overrides: list[str]) -> list[str]:
-    """The values given for `hydra.run.dir`, in quotes or not, of which the last holds."""
-    return [o.partition("=")[2].strip("'\"") for o in overrides if key_of(o) == "hydra.run.dir"]
+def _given(key: str, overrides: list[str]) -> str | None:
+    """The value given for a key, of which the last holds; None where it has none, or is not to be understood."""
+    given = [o for o in overrides if key_of(o) == key and "=" in o]
+    try:
+        return str(OverridesParser.create().parse_override(given[-1]).value()) if given else None
+    except HydraException:  # which says so itself
+        return None
+
+
+def override_of(key: str, path: Path | str) -> str:
+    """The override that gives a key a path, quoted as Hydra wants it where that is needed."""
+    plain = f"{key}={path}"
+    escaped = str(path).replace("'", r"\'")
+    return plain if _given(key, [plain]) == str(path) else f"{key}='{escaped}'"
 
 
 def key_of(override: str) -> str:
@@ -77,7 +87,7 @@ def key_of(override: str) -> str:
 
 def command_to_resume(folder: Path | str) -> str:
     """The command that continues the training run in `folder`, as a shell takes it."""
-    return f"python train.py ckpt_path=last {shlex.quote(f'hydra.run.dir={folder}')}"
+    return f"python train.py ckpt_path=last {shlex.quote(override_of('hydra.run.dir', folder))}"
 
 
 def how_to_resume(program: str, folder: Path) -> str:

@@ -82,6 +82,15 @@ def test_the_network_takes_channels_and_classes_from_the_data_and_the_scheme_fro
     assert network.scheme.rtol == 1e-3
 
 
+@pytest.mark.parametrize(("limit", "n_steps"), [(None, 11), (5, 5), (99, 11), (0.5, 5)])
+def test_a_schedule_by_steps_knows_how_much_of_an_epoch_is_trained_on(limit: float | None, n_steps: int) -> None:
+    config = composed("lr_schedule=cosine", "epochs=10", f"trainer.limit_train_batches={limit or 'null'}")
+    data = build.data(config, train=True)
+    assert len(data.train_loader(0)) == 11
+    scheduler = build.classifier(config, build.network(config, data), data).configure_optimizers()["lr_scheduler"]
+    assert scheduler["scheduler"].n_steps == 10 * n_steps
+
+
 @pytest.mark.parametrize("n_processes", [1, 2])
 @pytest.mark.parametrize("schedule", ["multistep", "cosine", "onecycle"])
 def test_learning_rate_over_a_run(schedule: str, n_processes: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,12 +186,14 @@ def test_what_is_wrong_with_a_folder_is_named(folder: Path) -> None:
 
 
 def test_a_failed_download_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_network(*_: object, **__: object) -> None:
+    def no_network(self: datasets.CIFAR10, *_: object, **__: object) -> None:
+        Path(self.root, "raw").mkdir(parents=True)
         raise URLError("no route to host")
 
     monkeypatch.setattr(datasets.CIFAR10, "download", no_network)
     with pytest.raises(ValueError, match=r"root must be a folder that holds the files of CIFAR10, .*no route to host"):
-        cifar10(root=str(tmp_path), val_size=0, num_workers=0, **OPTIONS)
+        cifar10(root=str(tmp_path / "data"), val_size=0, num_workers=0, **OPTIONS)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_cifar10_is_read_as_torchvision_ships_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,7 +309,15 @@ def test_a_tiny_imagenet_with_a_part_missing_is_refused(tiny: Path) -> None:
         annotations.write_bytes(damaged)
         with pytest.raises(ValueError, match=rf"'.*val_annotations.txt' must hold a line for each image.*[;,] {got}"):
             tiny_imagenet(str(tiny), **TINY)
+    for unreadable, got in (
+        ("val_0.JPEG\tn01\nval_9.JPEG\tn01\n", "has the image 'val_9.JPEG', which val/images/ lacks"),
+        ("val_0.JPEG\tn01\nval_0.JPEG\tn02\n", "must have each image once, it has 'val_0.JPEG' more often"),
+    ):
+        annotations.write_text(unreadable)
+        with pytest.raises(ValueError, match=rf"'.*val_annotations.txt' {got}"):
+            tiny_imagenet(str(tiny), **TINY)
     annotations.unlink()
+    annotations.mkdir()
     with pytest.raises(ValueError, match=r"root must be the unpacked folder tiny-imagenet-200; .* has no val_annota"):
         tiny_imagenet(str(tiny), **TINY)
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,8 @@ from torch import nn
 from benchmarks import reproduce
 from benchmarks.reproduce import ROWS, Row, markdown, seeds_figures, table_row
 from contnet import ContinuousNet, ResNet, build
+from contnet.data import ImageData, sources
+from contnet.data.images import ArrayImages
 from tests.processes import rows
 from tests.test_configuration import composed
 
@@ -90,31 +93,42 @@ class Shape:
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_every_row_builds_its_network_and_trains_a_step(row: str) -> None:
-    config = composed(f"experiment={row}")
-    build.check(config)
+def test_every_row_builds_its_network_and_trains_a_step(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = composed(f"experiment={row}", "dataset.batch_size=2")
     num_classes = 100 if "cifar100" in row else 10
-    network = build.network(config, Shape(num_classes))
+    noise = ArrayImages(torch.randint(256, (4, 32, 32, 3), dtype=torch.uint8), torch.arange(4))
+
+    def of_noise(dataset: object, root: str, **options: Any) -> ImageData:
+        return ImageData(noise, noise, [str(i) for i in range(num_classes)], **{**options, "val_size": 0})
+
+    monkeypatch.setattr(sources, "_torchvision", of_noise)
+    build.check(config)
+    data = build.data(config, train=True)
+    network = build.network(config, data)
     assert sum(parameter.numel() for parameter in network.parameters()) == PARAMETERS[row]
+    classifier = build.classifier(config, network, data)
+    optimizer = classifier.configure_optimizers()["optimizer"]
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    logits = network(torch.randn(2, 3, 32, 32))
+    images, labels = next(iter(data.train_loader(seed=0)))
+    logits = classifier(images)
     assert logits.shape == (2, num_classes)
-    nn.functional.cross_entropy(logits, torch.tensor([0, 1])).backward()
+    nn.functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing).backward()
     optimizer.step()
     after = dict(network.named_parameters())
-    unchanged = {name for name, value in before.items() if torch.equal(value, after[name])}
     # SkipInit starts at zero, and lets no gradient through to what it multiplies.
     skipped = {name for name in after if "residual" in name or "nodes" in name} - {
         name for name in after if name.endswith("scale")
     }
-    assert unchanged == (skipped if config.model.get("use_skipinit") else set())
+    reached = {name for name, parameter in after.items() if parameter.grad.any()}
+    assert after.keys() - reached == (skipped if config.model.get("use_skipinit") else set())
+    assert not [name for name in reached if torch.equal(after[name], before[name])]
+    assert all(parameter.isfinite().all() for parameter in after.values())
     for _ in config.refine.epochs:
         network.refine()
     assert sum(parameter.numel() for parameter in network.parameters()) == REFINED.get(row, PARAMETERS[row])
-    network.eval()
+    classifier.eval()
     with torch.no_grad():
-        assert network(torch.randn(1, 3, 32, 32)).shape == (1, num_classes)
+        assert classifier(images[:1]).shape == (1, num_classes)
 
 
 def test_every_row_of_the_seeds_tables_has_its_file_with_the_seeds_figures() -> None:
@@ -135,7 +149,7 @@ def test_every_row_composes_for_a_folder_of_images_by_overrides_alone(row: str) 
 RECIPES = {
     "cifar10/(resnet|continuous).*": (120, [30, 60, 90], 5e-4, 128),
     "cifar10/continuous.*rk4.*": (120, [30, 60, 90], 1e-4, 128),
-    "cifar10/modern.*": (200, None, 5e-4, 256),
+    "cifar10/modern.*": (200, None, 5e-4, 128),
     "cifar100/.*": (120, [30, 60, 90], 5e-4, 128),
     "paper/cifar10_.*": (150, [80, 120, 140], 5e-4, 128),
     "paper/cifar100_.*": (160, [80, 120, 140], 5e-4, 128),
@@ -225,7 +239,7 @@ def test_a_step_of_many_residuals_at_once_is_worth_a_warning(caplog: pytest.LogC
 
 def test_the_comparison_has_the_seeds_figures_beside_mean_and_deviation() -> None:
     run = {"parameters": 272_474, "train_seconds": 600.0, "machine": "a CPU, 1 thread", "versions": {"torch": "2"}}
-    results = [{**run, "test_accuracy": accuracy} for accuracy in (0.90, 0.91)]
+    results = [{**run, "test_accuracy": accuracy, "git_commit": "a1b2"} for accuracy in (0.90, 0.91)]
     row = table_row(Row("cifar10/resnet20"), ["epochs=30"], results)
     assert (row["seed_accuracy"], row["seed_minutes"], row["epochs"], row["seeds"]) == (91.31, 48, 30, 2)
     assert row["accuracy_mean"] == pytest.approx(90.5)
@@ -235,7 +249,7 @@ def test_the_comparison_has_the_seeds_figures_beside_mean_and_deviation() -> Non
     table = markdown([row, failed])
     assert line in table.splitlines()
     assert "| `cifar10/modern label_smoothing=0` | euler | - | 30 | 272,474 | - | 90.00 % (1 of 2) |" in table
-    for said in ("Data: cifar10 in data", "Machine: a CPU, 1 thread, torch 2", "Overrides: epochs=30"):
+    for said in ("Data: cifar10 in data", "Machine: a CPU, 1 thread, torch 2", "Commit: a1b2", "Overrides: epochs=30"):
         assert said in table.splitlines()
 
 
@@ -284,8 +298,13 @@ def test_rows_are_run_once_and_a_run_with_other_overrides_is_no_result(
     stopped, printed = reproduced(row, "--seeds", "3", "--set", "epochs=1", *small)
     assert (stopped, "training" in printed) == ("", False)
     assert rows(tmp_path / "table" / "table.csv") == [measured]
+    # What a row has of its own holds, whatever is set for all.
+    assert reproduced(row, "--seeds", "3", "--set", "model.depth=14", "--set", "epochs=1", *small)[0] == ""
     stopped, _ = reproduced(row, "--seeds", "3", *small)
-    assert "holds a run with other overrides than experiment=cifar10/resnet20 model.depth=8 " in stopped
+    assert "holds a run with other overrides than experiment=cifar10/resnet20 " in stopped
+    (tmp_path / "table" / "cifar10-resnet20-model.depth-8" / "3" / ".hydra" / "overrides.yaml").unlink()
+    stopped, _ = reproduced(row, "--seeds", "3", "--set", "epochs=1", *small)
+    assert "/3 holds a run without .hydra/overrides.yaml; choose another --output" in stopped
 
 
 def test_a_table_that_is_told_to_stop_lets_its_run_save_and_goes_on_from_there(
@@ -328,6 +347,14 @@ def test_a_table_that_is_told_to_stop_lets_its_run_save_and_goes_on_from_there(
             "error: ckpt_path must be left out of overrides, got +ckpt_path=a; --output",
         ),
         (["cifar10/resnet20", "--set", "epoch=1"], "error: epoch is not a key; did you mean epochs?"),
+        (
+            ["cifar10/resnet20", "--set", "model.depth=21"],
+            "error: model.depth must be 6 n + 2, such as 20 or 26, got 21",
+        ),
+        (
+            ["cifar10/continuous_net_rk4_refined", "--set", "epochs=20"],
+            "error: refine.epochs must lie before the end of the run at 20, got 25",
+        ),
         (["cifar10/resnet20", "--set", "epochs=0"], "error: epochs must be a whole number of at least 1, got 0"),
         (
             ["cifar10/resnet20", "--set", "dataset=image_folder"],

@@ -3,7 +3,9 @@
 import csv
 import json
 import os
+import re
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -121,12 +123,14 @@ def test_there_is_nothing_to_continue(run: Run, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_is_not_written_over(run: Run) -> None:
+def test_a_run_is_not_written_over(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIDDLE", "u")
     assert run("train", "epochs=1", "model.alpha=2", "hydra.run.dir=run")[0] == 0
     before = Path("run/.hydra/overrides.yaml").read_text()
     for entry, *given in (
         ("train", "epochs=2", "hydra.run.dir=run"),
         ("train", "epochs=2", "++hydra.run.dir=run"),
+        ("train", "epochs=2", "label_smoothing=0.1", "hydra.run.dir=r${oc.env:MIDDLE}n"),
         ("evaluate", "ckpt_path=run/checkpoints/last.ckpt", "hydra.run.dir=run"),
     ):
         code, _, err = run(entry, *given)
@@ -135,15 +139,34 @@ def test_a_run_is_not_written_over(run: Run) -> None:
     assert Path("run/.hydra/overrides.yaml").read_text() == before
 
 
-def test_a_folder_in_quotes_is_the_same_folder(run: Run, tmp_path: Path) -> None:
-    assert run("train", "epochs=1", "model.alpha=2", "hydra.run.dir='my run'")[0] == 0
-    code, _, err = run("train", "epochs=2", "hydra.run.dir='my run'")
+@pytest.mark.parametrize(("name", "given"), [("my run", "'my run'"), ("Ada's", '"Ada\'s"')])
+def test_a_folder_in_quotes_is_the_same_folder(name: str, given: str, run: Run, tmp_path: Path) -> None:
+    assert run("train", "epochs=1", "model.alpha=2", f"hydra.run.dir={given}")[0] == 0
+    code, _, err = run("train", "epochs=2", f"hydra.run.dir={given}")
     assert (code, err.count("\n")) == (1, 1)
-    assert "hydra.run.dir must be another folder than 'my run', which holds a run;" in err
-    assert err.endswith("; python train.py ckpt_path=last 'hydra.run.dir=my run' continues that one\n")
-    assert run("train", "ckpt_path=last", "epochs=2", "hydra.run.dir=my run")[0] == 0
-    assert json.loads((tmp_path / "my run/result.json").read_text())["epochs"] == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["my run"]
+    assert f"hydra.run.dir must be another folder than {name!r}, which holds a run;" in err
+    told = re.search(r"; python train.py (.*) continues that one\n", err)
+    assert told is not None
+    assert run("train", *shlex.split(told[1]), "epochs=2")[0] == 0
+    assert json.loads((tmp_path / name / "result.json").read_text())["epochs"] == 2
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    # The newest in outputs/train, with the word in quotes.
+    (tmp_path / "outputs/train/today").mkdir(parents=True)
+    (tmp_path / name).rename(tmp_path / "outputs/train/today" / name)
+    assert run("train", "ckpt_path='last'", "epochs=3")[0] == 0
+    assert json.loads((tmp_path / "outputs/train/today" / name / "result.json").read_text())["epochs"] == 3
+
+
+def test_another_option_of_a_group_drops_what_the_run_changed_of_it(run: Run, tmp_path: Path) -> None:
+    averaged = ("callbacks=ema", "callbacks.ema.window=0.5", "optimizer.lr=0.01")
+    assert run("train", "epochs=1", "model.alpha=2", *averaged, "hydra.run.dir=run")[0] == 0
+    resume = ("train", "ckpt_path=last", "hydra.run.dir=run")
+    code, _, err = run(*resume, "epochs=2", "callbacks=ema")
+    assert (code, err) == (0, "")
+    assert OmegaConf.load(tmp_path / "run/.hydra/config.yaml").callbacks.ema.window == 0.5
+    with pytest.warns(UserWarning, match="add the following callbacks: .'ExponentialAverage'"):
+        assert run(*resume, "epochs=3", "callbacks=default")[0] == 0
+    assert OmegaConf.load(tmp_path / "run/.hydra/config.yaml").optimizer.lr == 0.01
 
 
 def test_a_checkpoint_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """A folder of images as a data set."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def image_folder(
     Raises:
         ValueError: if a folder is missing or empty, the classes disagree, or a file is no image.
     """
-    folder = Path(root)
+    folder = arguments.folder("root", root)
     for split in ("train", "test"):
         if not (folder / split).is_dir():
             raise ValueError(f"root must hold the folders train/<class>/ and test/<class>/; {root!r} has no {split}/")
@@ -57,10 +58,15 @@ def tiny_imagenet(root: str, memory_gb: float, num_workers: int, **options: Any)
     Raises:
         ValueError: if a part is missing, or a file is no image.
     """
-    folder = Path(root)
-    annotations = folder / "val" / "val_annotations.txt"
-    for part in (folder / "wnids.txt", folder / "train", annotations):
-        if not part.exists():
+    folder = arguments.folder("root", root)
+    annotations, test_images = folder / "val" / "val_annotations.txt", folder / "val" / "images"
+    for part, is_there in (
+        (folder / "wnids.txt", Path.is_file),
+        (folder / "train", Path.is_dir),
+        (test_images, Path.is_dir),
+        (annotations, Path.is_file),
+    ):
+        if not is_there(part):
             raise ValueError(f"root must be the unpacked folder tiny-imagenet-200; {root!r} has no {part.name}")
     classes = sorted(set((folder / "wnids.txt").read_text().split()))
     train = [sorted((folder / "train" / name / "images").glob("*.JPEG")) for name in classes]
@@ -80,9 +86,16 @@ def tiny_imagenet(root: str, memory_gb: float, num_workers: int, **options: Any)
     unknown = sorted({line[1] for line in lines} - set(classes))
     if unknown:
         raise ValueError(f"root: {str(annotations)!r} has the class {unknown[0]!r}, which wnids.txt lacks")
+    names = [line[0] for line in lines]
+    missing = sorted(set(names) - {file.name for file in test_images.iterdir()})
+    if missing:
+        raise ValueError(f"root: {str(annotations)!r} has the image {missing[0]!r}, which val/images/ lacks")
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise ValueError(f"root: {str(annotations)!r} must have each image once, it has {twice[0]!r} more often")
     listed = {
         "train": ([file for files in train for file in files], [i for i, files in enumerate(train) for _ in files]),
-        "test": ([folder / "val" / "images" / line[0] for line in lines], [classes.index(line[1]) for line in lines]),
+        "test": ([test_images / name for name in names], [classes.index(line[1]) for line in lines]),
     }
     splits = {name: (files, torch.tensor(labels)) for name, (files, labels) in listed.items()}
     return _image_data(splits, classes, 64, memory_gb, num_workers, **options)

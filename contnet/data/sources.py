@@ -7,6 +7,7 @@ from urllib.error import URLError
 import torch
 from torchvision import datasets
 
+from contnet import arguments
 from contnet.data.image_data import ImageData, stratified_share
 from contnet.data.images import ArrayImages
 
@@ -47,9 +48,13 @@ def fashion_mnist(root: str, **options: Any) -> ImageData:
 
 def _torchvision(dataset: Any, root: str, **options: Any) -> ImageData:
     """Raises ValueError if the files are neither under `root` nor to be had."""
+    folder = arguments.folder("root", root)
+    was_there = folder.exists()
     try:
-        published = [dataset(Path(root), train=train, download=True) for train in (True, False)]
+        published = [dataset(folder, train=train, download=True) for train in (True, False)]
     except (URLError, OSError, RuntimeError) as error:
+        if not was_there:
+            _remove_empty(folder)
         reason = getattr(error, "reason", error)
         raise ValueError(
             f"root must be a folder that holds the files of {dataset.__name__}, or one that they can be downloaded to; "
@@ -57,6 +62,13 @@ def _torchvision(dataset: Any, root: str, **options: Any) -> ImageData:
         ) from error
     train, test = (_array_images(split.data, split.targets) for split in published)
     return ImageData(train, test, published[0].classes, **options)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder with all that is in it, but not what has a file in it."""
+    for path in [*sorted(folder.rglob("*"), reverse=True), folder]:
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
 
 
 def _array_images(data: Any, targets: Any) -> ArrayImages:
