@@ -29,7 +29,7 @@ from contnet import build
 from contnet.checkpointing import INTERRUPTED, REQUEUE
 from contnet.command_line import CONF, explain, options_of
 from contnet.errors import ConfigError
-from contnet.resume import LAST, OVERRIDES, key_of, override_of
+from contnet.resume import LAST, key_of, override_of, overrides_of
 from contnet.sweep_summary import write_csv
 
 ROOT = Path(__file__).parents[1]
@@ -114,10 +114,7 @@ class Run:
         """Raises ConfigError if the folder holds another run."""
         if not self.result.exists() and not (self.folder / LAST).exists():
             return
-        try:
-            used = [str(o) for o in OmegaConf.load(self.folder / OVERRIDES) if key_of(str(o)) != "ckpt_path"]
-        except OSError as error:
-            raise ConfigError(f"{self.folder} holds a run without {OVERRIDES}; choose another --output") from error
+        used = [override for override in overrides_of(self.folder) if key_of(override) != "ckpt_path"]
         if effective(used) != effective(self.options):
             wanted = " ".join(self.options)
             raise ConfigError(f"{self.folder} holds a run with other overrides than {wanted}; choose another --output")

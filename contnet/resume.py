@@ -57,11 +57,23 @@ def with_newest_checkpoint(overrides: list[str]) -> list[str]:
     newest = max(found, key=lambda path: path.stat().st_mtime)
     folder = newest.parents[1]
     typed = [o for o in overrides if key_of(o) not in ("ckpt_path", "hydra.run.dir")]
-    recorded = [str(o) for o in OmegaConf.load(folder / OVERRIDES)]
+    recorded = overrides_of(folder)
     replaced = tuple(f"{key_of(o)}." for o in typed if o not in recorded)
     keys = {key_of(o) for o in typed} | {"ckpt_path"}
     kept = [o for o in recorded if key_of(o) not in keys and not key_of(o).startswith(replaced)]
     return [*kept, *typed, override_of("ckpt_path", newest), override_of("hydra.run.dir", folder)]
+
+
+def overrides_of(folder: Path) -> list[str]:
+    """What the run or the job in `folder` was started with.
+
+    Raises:
+        ConfigError: if that is not recorded there.
+    """
+    try:
+        return [str(override) for override in OmegaConf.load(folder / OVERRIDES)]
+    except OSError as error:
+        raise ConfigError(f"hydra.run.dir must be the folder of a run; {str(folder)!r} has no {OVERRIDES}") from error
 
 
 def _given(key: str, overrides: list[str]) -> str | None:

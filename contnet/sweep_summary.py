@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from contnet.processes import rank
+from contnet.resume import overrides_of
 
 FIGURES = ("test_accuracy", "test_loss", "train_seconds")
 
@@ -86,11 +87,9 @@ def _job_number(result: Path) -> tuple[int, str]:
 
 
 def _job(path: Path) -> dict[str, Any]:
-    overrides = OmegaConf.to_container(OmegaConf.load(path.parent / ".hydra" / "overrides.yaml"))
-    assert isinstance(overrides, list)
     result = json.loads(path.read_text())
     kept = {key: value for key, value in result.items() if key not in ("versions", "overrides")}
-    return {"job": path.parent.name, "overrides": " ".join(map(str, overrides)), **kept}
+    return {"job": path.parent.name, "overrides": " ".join(overrides_of(path.parent)), **kept}
 
 
 def _show(groups: list[dict[str, Any]], failed: list[dict[str, Any]], path: Path) -> None:

@@ -304,7 +304,7 @@ def test_rows_are_run_once_and_a_run_with_other_overrides_is_no_result(
     assert "holds a run with other overrides than experiment=cifar10/resnet20 " in stopped
     (tmp_path / "table" / "cifar10-resnet20-model.depth-8" / "3" / ".hydra" / "overrides.yaml").unlink()
     stopped, _ = reproduced(row, "--seeds", "3", "--set", "epochs=1", *small)
-    assert "/3 holds a run without .hydra/overrides.yaml; choose another --output" in stopped
+    assert "hydra.run.dir must be the folder of a run; " in stopped
 
 
 def test_a_table_that_is_told_to_stop_lets_its_run_save_and_goes_on_from_there(
