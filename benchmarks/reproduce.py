@@ -34,7 +34,13 @@ from contnet.sweep_summary import write_csv
 
 ROOT = Path(__file__).parents[1]
 ROWS = options_of("experiment")
-ITS_OWN = {"seed": "--seeds", "experiment": "ROW", "hydra.run.dir": "--output", "ckpt_path": "--output"}
+ITS_OWN = {
+    "seed": "--seeds",
+    "experiment": "ROW",
+    "hydra.run.dir": "--output",
+    "run_dir": "--output",
+    "ckpt_path": "--output",
+}
 """Keys that every run is given here, and what they are given from."""
 SEEDS_FIGURE = re.compile(r"^# seed: ([\d.]+) % in (\d+) minutes$", re.MULTILINE)
 
@@ -56,10 +62,14 @@ class Row:
     def __str__(self) -> str:
         return " ".join([self.experiment, *self.overrides])
 
+    def of_all(self, overrides: list[str]) -> list[str]:
+        """What of the overrides for all rows holds for this one."""
+        own = set(map(key_of, self.overrides))
+        return [override for override in overrides if key_of(override) not in own]
+
     def options(self, overrides: list[str]) -> list[str]:
         """Those of its runs, given those for all rows."""
-        own = set(map(key_of, self.overrides))
-        return [f"experiment={self.experiment}", *(o for o in overrides if key_of(o) not in own), *self.overrides]
+        return [f"experiment={self.experiment}", *self.of_all(overrides), *self.overrides]
 
     def composed(self, overrides: list[str]) -> DictConfig:
         """The configuration of its runs.
@@ -180,7 +190,7 @@ def table_row(row: Row, overrides: list[str], results: list[dict[str, Any] | Non
         "data": " in ".join(filter(None, data)),
         "machine": "; ".join(sorted(machines)) or None,
         "commit": "; ".join(sorted({str(result["git_commit"]) for result in done})) or None,
-        "overrides": " ".join(overrides),
+        "overrides": " ".join(row.of_all(overrides)),
     }
 
 
@@ -235,14 +245,16 @@ def main() -> None:
             for run in runs[row]:
                 row.composed([*arguments.overrides, f"seed={run.seed}"])
                 run.check()
+        arguments.output.mkdir(parents=True, exist_ok=True)
     except ConfigError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: --output must be a folder that can be written to; {error}")
     table = []
     for row in rows:
         results = [run.train() for run in runs[row]]
         table.append(table_row(row, arguments.overrides, results))
         # After every row, so that a table is there however the rest ends.
-        arguments.output.mkdir(parents=True, exist_ok=True)
         write_csv(arguments.output / "table.csv", table)
         (arguments.output / "table.md").write_text(markdown(table))
     print((arguments.output / "table.md").read_text())

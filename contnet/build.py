@@ -61,11 +61,29 @@ def _two_shares(name: str, value: Any) -> None:
         arguments.number(name, share, minimum=0, below=1)
 
 
+def _batches(name: str, value: Any) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not (0 < value <= 1 if isinstance(value, float) else value >= 1):
+        raise ValueError(f"{name} must be a whole number of batches of at least 1, or a share up to 1.0, got {value!r}")
+
+
+def _text(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be the path of a checkpoint, got {value!r}")
+
+
+def _mapping(name: str, value: Any) -> None:
+    if not isinstance(value, DictConfig):
+        raise ValueError(f"{name} must keep its keys, got {value!r}")
+
+
 RULES: dict[str, Rule] = {
     "epochs": partial(arguments.integer, minimum=1),
     "channels_last": arguments.boolean,
     "compile": arguments.boolean,
     "seed": partial(arguments.integer, minimum=0),
+    "ckpt_path": _text,
+    "refine": _mapping,
     "model.basis": partial(arguments.one_of, allowed=BASES),
     "scheme.name": partial(arguments.one_of, allowed=[*SCHEMES, *ADAPTIVE_SCHEMES]),
     "scheme.n_time_steps_per": partial(arguments.integer, minimum=1),
@@ -82,8 +100,10 @@ RULES: dict[str, Rule] = {
     "trainer.accumulate_grad_batches": partial(arguments.integer, minimum=1),
     "trainer.gradient_clip_val": at_least_0,
     "trainer.max_epochs": partial(arguments.integer, minimum=1),
+    "trainer.limit_train_batches": _batches,
     "trainer.overfit_batches": _zero,
 }
+MAY_BE_NULL = {"ckpt_path", "trainer.gradient_clip_val", "trainer.limit_train_batches"}
 
 # A configuration may come out of somebody else's checkpoint: nothing outside these is ever called.
 TRUSTED = ("contnet.", "torch.optim.", "pytorch_lightning.", "torchmetrics.", "torchvision.")
@@ -97,15 +117,15 @@ def check(config: DictConfig) -> None:
         raise ConfigError(explain(error)) from error
     for key, rule in RULES.items():
         value = OmegaConf.select(config, key, default=...)
-        optional = value is None and key == "trainer.gradient_clip_val"
-        if value is not ... and not optional:
+        if value is not ... and not (value is None and key in MAY_BE_NULL):
             with naming(key.rpartition(".")[0]):
                 rule(key.rpartition(".")[2], value)
     with naming("model"):
         network: nn.Module = _instantiate(config.model, in_channels=3, num_classes=10)  # whatever the data will have
+    # Only their arguments are of interest: any length of an epoch will do, and no images.
     _schedule(config)(_optimizer(config)(network), steps_per_epoch=1000)
-    if config.refine.epochs:
-        _refinement(config, network, probe=(), probe_name="none")
+    if config.refine.epochs or isinstance(network, ContinuousNet):
+        _refinement(config, network, probe=(), probe_name="")
 
 
 def on_this_machine(config: DictConfig) -> DictConfig:
@@ -165,6 +185,8 @@ def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Class
         limit = config.trainer.limit_train_batches
         if limit is not None:  # as Lightning takes it: a number of batches, or a share of them
             n_batches = min(n_batches, limit) if isinstance(limit, int) else int(n_batches * limit)
+        if n_batches == 0:
+            raise ConfigError(f"trainer.limit_train_batches must leave a batch to train on, got {limit}")
         return schedule(optimizer, steps_per_epoch=-(-n_batches // config.trainer.accumulate_grad_batches))
 
     if config.compile and len(data.train.labels) < data.batch_size:
@@ -220,8 +242,11 @@ def trainer(config: DictConfig, classifier: Classifier, data: ImageData, *more_c
         probe_name = "training images" if data.val is None else "validation"
         callbacks.append(_refinement(config, classifier.network, data.probe_loader(), probe_name))
     has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
-    with naming("logger"):
-        loggers = [_instantiate(logger) for logger in (config.get("logger") or {}).values() if logger]
+    loggers = []
+    for name, logger in (config.get("logger") or {}).items():
+        if logger:
+            with naming(f"logger.{name}"):
+                loggers.append(_instantiate(logger))
     with naming("trainer"):
         plugins = [AtomicCheckpointIO(), *(config.trainer.plugins or [])]
         built: Trainer = _instantiate(

@@ -46,6 +46,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             try:
                 return task(config)
             except StopRun as stop:
+                os.chdir(HydraConfig.get().runtime.cwd)
                 if rank() == 0:
                     print(f"{stop.reason}; {resume.how_to_resume(config_name, folder)}", file=sys.stderr)
                 raise
@@ -54,15 +55,16 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                 # jobs raise has to travel between processes, which not every error can.
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
                     raise ConfigError(explain(error)) from None
-                if wants_traceback:
-                    raise
-                if isinstance(error, RunError):
-                    _fail(f"{error}\n{resume.how_to_resume(config_name, folder)}")
-                if rank() == 0:
+                os.chdir(HydraConfig.get().runtime.cwd)  # out of a folder that may go
+                if rank() == 0 and not isinstance(error, RunError):
                     if not RunFolder.recorded:
                         _remove_unused(folder, {".hydra", f"{config_name}.log"})
                     for path, content in RunFolder.recorded.items():  # by the run that was not to be continued so
                         path.write_bytes(content)
+                if wants_traceback:
+                    raise
+                if isinstance(error, RunError):
+                    _fail(f"{error}\n{resume.how_to_resume(config_name, folder)}")
                 _fail(explain(error))
 
         application = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)
@@ -74,7 +76,9 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             begun = False
             os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints the error itself and exits
             try:
-                sys.argv[1:] = _for_this_process(resume.with_newest_checkpoint(sys.argv[1:]))
+                if config_name == "train":
+                    sys.argv[1:] = resume.with_newest_checkpoint(sys.argv[1:])
+                sys.argv[1:] = _for_this_process(sys.argv[1:])
                 application()
             except KeyboardInterrupt:
                 _fail("interrupted", code=130)
@@ -115,12 +119,14 @@ def _is_the_users(error: Exception) -> bool:
 
 def explain(error: BaseException) -> str:
     """What an error of Hydra's or OmegaConf's means for the one who typed the command, in one line."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        group, _, option = error.missing_cfg_file.rpartition("/")
-        return f"{group}={option} is not an option; choose from {', '.join(sorted(error.options))}"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, option = error.missing_cfg_file.partition("/")
-        return f"{group}={option} is not an option; choose from {', '.join(options_of(group))}"
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        options = sorted(error.options or ())
+        if not options:  # Hydra names none that are in folders of a group
+            group, _, option = error.missing_cfg_file.partition("/")
+            options = options_of(group)
+        if options:
+            return f"{group}={option} is not an option; choose from {', '.join(options)}"
     if isinstance(error, ValueError) and str(error).startswith("Config group override"):
         return "a group must be given the name of one of its options, or left out as in ~logger; got null"
     if isinstance(error, OverrideParseException):

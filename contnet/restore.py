@@ -65,14 +65,22 @@ def restore_network(checkpoint: dict[str, Any], config: DictConfig, data: ImageD
 
 def unfinished_job(config: DictConfig) -> DictConfig:
     """The configuration of a job of a sweep, resumed from the checkpoint of an earlier run of the same job if there is
-    one."""
+    one.
+
+    Raises:
+        ConfigError: if the job's folder holds another one.
+    """
     last = Path(config.run_dir) / resume.LAST
     if HydraConfig.get().mode != RunMode.MULTIRUN or config.ckpt_path is not None or not last.exists():
         return config
     earlier = load_checkpoint(str(last))["contnet"]["config"]
-    if resume.is_same_job(config, earlier):
-        config = config.copy()
-        config.ckpt_path = str(last)
+    if not resume.is_same_job(config, earlier):
+        raise ConfigError(
+            f"hydra.sweep.dir and hydra.sweep.subdir must lead to other folders than {config.run_dir!r}, which holds a "
+            "run with another configuration"
+        )
+    config = config.copy()
+    config.ckpt_path = str(last)
     return config
 
 
@@ -86,6 +94,11 @@ def check_resumable(config: DictConfig, network: nn.Module) -> None:
         raise ConfigError(
             f"model.basis must be {trained_in}, as of the run that ckpt_path is of, got {basis}; "
             "python evaluate.py project.basis=... project.save=true goes over to another"
+        )
+    optimizer, trained_by = (c.optimizer._target_ for c in (config, trained_config(checkpoint)))
+    if optimizer != trained_by:
+        raise ConfigError(
+            f"optimizer._target_ must be {trained_by}, as of the run that ckpt_path is of, got {optimizer}"
         )
     _load_weights(copy.deepcopy(network), checkpoint)
     done = checkpoint["epoch"] + 1

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import shlex
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,9 +15,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from contnet.errors import ConfigError, Refusal
+from contnet.processes import rank
 
 LAST = Path("checkpoints") / "last.ckpt"
 OVERRIDES = Path(".hydra") / "overrides.yaml"
+CHOICES = Path(".hydra") / "hydra.yaml"
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,8 @@ class RunFolder(Callback):
     """What the folder of the run that is about to begin holds of an earlier one's configuration."""
 
     def on_run_start(self, config: DictConfig, config_name: str | None = None, **kwargs: Any) -> None:
+        if rank() > 0:
+            return
         folder = Path(config.hydra.run.dir)
         resuming = config_name == "train" and config.get("ckpt_path") is not None
         if (folder / LAST).exists() and not resuming:
@@ -35,20 +40,22 @@ class RunFolder(Callback):
                 f"hydra.run.dir must be another folder than {str(folder)!r}, which holds a run; "
                 f"{command_to_resume(folder)} continues that one"
             )
-        files = (folder / OVERRIDES.parent).glob("*.yaml")
+        files = (folder.absolute() / OVERRIDES.parent).glob("*.yaml")
         RunFolder.recorded = {file: file.read_bytes() for file in files}
 
 
 def with_newest_checkpoint(overrides: list[str]) -> list[str]:
     """`ckpt_path=last` continues the newest run, or that in the given `hydra.run.dir`, in its folder and with its
-    overrides, in front of those that are typed. What it changed of a group goes where another option is typed.
+    overrides beside those that are typed. What it changed of a group goes where another option is typed.
 
     Raises:
-        ConfigError: if there is none.
+        ConfigError: if there is none, or a sweep is asked for.
     """
-    if _given("ckpt_path", overrides) != "last":
+    if _value_of("ckpt_path", overrides) != "last":
         return overrides
-    given = _given("hydra.run.dir", overrides)
+    if {"-m", "--multirun"} & set(overrides):
+        raise ConfigError("ckpt_path=last is for a single run; a sweep goes on where it was by its own command")
+    given = _value_of("hydra.run.dir", overrides)
     found = list(Path("outputs/train").glob(f"*/*/{LAST}")) if given is None else [Path(given) / LAST]
     found = [path for path in found if path.exists()]
     if not found:
@@ -57,11 +64,13 @@ def with_newest_checkpoint(overrides: list[str]) -> list[str]:
     newest = max(found, key=lambda path: path.stat().st_mtime)
     folder = newest.parents[1]
     typed = [o for o in overrides if key_of(o) not in ("ckpt_path", "hydra.run.dir")]
-    recorded = overrides_of(folder)
-    replaced = tuple(f"{key_of(o)}." for o in typed if o not in recorded)
     keys = {key_of(o) for o in typed} | {"ckpt_path"}
+    recorded = overrides_of(folder)
+    chosen = OmegaConf.load(folder / CHOICES).hydra.runtime.choices
+    replaced = tuple(f"{key}." for key in keys & set(chosen) if _value_of(key, typed) != chosen[key])
     kept = [o for o in recorded if key_of(o) not in keys and not key_of(o).startswith(replaced)]
-    return [*kept, *typed, override_of("ckpt_path", newest), override_of("hydra.run.dir", folder)]
+    # Flags may follow what is typed, and nothing may follow flags.
+    return [*kept, override_of("ckpt_path", newest.absolute()), override_of("hydra.run.dir", folder), *typed]
 
 
 def overrides_of(folder: Path) -> list[str]:
@@ -76,7 +85,7 @@ def overrides_of(folder: Path) -> list[str]:
         raise ConfigError(f"hydra.run.dir must be the folder of a run; {str(folder)!r} has no {OVERRIDES}") from error
 
 
-def _given(key: str, overrides: list[str]) -> str | None:
+def _value_of(key: str, overrides: list[str]) -> str | None:
     """The value given for a key, of which the last holds; None where it has none, or is not to be understood."""
     given = [o for o in overrides if key_of(o) == key and "=" in o]
     try:
@@ -88,8 +97,9 @@ def _given(key: str, overrides: list[str]) -> str | None:
 def override_of(key: str, path: Path | str) -> str:
     """The override that gives a key a path, quoted as Hydra wants it where that is needed."""
     plain = f"{key}={path}"
-    escaped = str(path).replace("'", r"\'")
-    return plain if _given(key, [plain]) == str(path) else f"{key}='{escaped}'"
+    # A backslash is one, but in front of a quote.
+    escaped = re.sub(r"(\\+)(?='|$)", r"\1\1", str(path)).replace("'", r"\'")
+    return plain if _value_of(key, [plain]) == str(path) else f"{key}='{escaped}'"
 
 
 def key_of(override: str) -> str:

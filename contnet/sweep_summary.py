@@ -33,7 +33,8 @@ class SweepSummary(Callback):
         if rank() == 0 and config.hydra.mode == RunMode.MULTIRUN and job_return.status == JobStatus.FAILED:
             error = " ".join(str(job_return._return_value).split())
             result = Path(config.hydra.runtime.output_dir) / "result.json"
-            result.write_text(json.dumps({"error": error or type(job_return._return_value).__name__}, indent=2))
+            if not result.exists() or "error" in json.loads(result.read_text()):  # else it is another job's
+                result.write_text(json.dumps({"error": error or type(job_return._return_value).__name__}, indent=2))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         if rank() > 0:
@@ -89,7 +90,8 @@ def _job_number(result: Path) -> tuple[int, str]:
 def _job(path: Path) -> dict[str, Any]:
     result = json.loads(path.read_text())
     kept = {key: value for key, value in result.items() if key not in ("versions", "overrides")}
-    return {"job": path.parent.name, "overrides": " ".join(overrides_of(path.parent)), **kept}
+    overrides = result.get("overrides") or overrides_of(path.parent)
+    return {"job": path.parent.name, "overrides": " ".join(overrides), **kept}
 
 
 def _show(groups: list[dict[str, Any]], failed: list[dict[str, Any]], path: Path) -> None:

@@ -187,12 +187,12 @@ def test_what_is_wrong_with_a_folder_is_named(folder: Path) -> None:
 
 def test_a_failed_download_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_network(self: datasets.CIFAR10, *_: object, **__: object) -> None:
-        Path(self.root, "raw").mkdir(parents=True)
+        Path(self.root, "CIFAR10", "raw").mkdir(parents=True)
         raise URLError("no route to host")
 
     monkeypatch.setattr(datasets.CIFAR10, "download", no_network)
     with pytest.raises(ValueError, match=r"root must be a folder that holds the files of CIFAR10, .*no route to host"):
-        cifar10(root=str(tmp_path / "data"), val_size=0, num_workers=0, **OPTIONS)
+        cifar10(root=str(tmp_path / "new" / "data"), val_size=0, num_workers=0, **OPTIONS)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -318,7 +318,7 @@ def test_a_tiny_imagenet_with_a_part_missing_is_refused(tiny: Path) -> None:
             tiny_imagenet(str(tiny), **TINY)
     annotations.unlink()
     annotations.mkdir()
-    with pytest.raises(ValueError, match=r"root must be the unpacked folder tiny-imagenet-200; .* has no val_annota"):
+    with pytest.raises(ValueError, match=r"root must be the unpacked folder tiny-imagenet-200; .* has no val/val_"):
         tiny_imagenet(str(tiny), **TINY)
 
 

@@ -342,6 +342,7 @@ def test_a_table_that_is_told_to_stop_lets_its_run_save_and_goes_on_from_there(
             ["cifar10/resnet20", "--set", "seed=3"],
             "error: seed must be left out of overrides, got seed=3; --seeds sets",
         ),
+        (["cifar10/resnet20", "--set", "run_dir=q"], "error: run_dir must be left out of overrides, got run_dir=q; --"),
         (
             ["cifar10/resnet20 +ckpt_path=a"],
             "error: ckpt_path must be left out of overrides, got +ckpt_path=a; --output",

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 import torch
@@ -21,7 +22,9 @@ from contnet import accidents
 from contnet.checkpointing import AtomicCheckpointIO
 from contnet.data.batches import batch_loader
 from contnet.data.images import ArrayImages
+from contnet.errors import ConfigError
 from contnet.metrics_file import MetricsFile
+from contnet.resume import LAST
 from tests.conftest import Run
 from tests.processes import ROOT, assert_same, metrics, script
 
@@ -158,15 +161,53 @@ def test_a_folder_in_quotes_is_the_same_folder(name: str, given: str, run: Run, 
 
 
 def test_another_option_of_a_group_drops_what_the_run_changed_of_it(run: Run, tmp_path: Path) -> None:
-    averaged = ("callbacks=ema", "callbacks.ema.window=0.5", "optimizer.lr=0.01")
-    assert run("train", "epochs=1", "model.alpha=2", *averaged, "hydra.run.dir=run")[0] == 0
+    changed = ("callbacks=ema", "callbacks.ema.window=0.5", "optimizer.lr=0.01", "dataset.batch_size=64")
+    assert run("train", "epochs=1", "model.alpha=2", *changed, "hydra.run.dir=run")[0] == 0
     resume = ("train", "ckpt_path=last", "hydra.run.dir=run")
-    code, _, err = run(*resume, "epochs=2", "callbacks=ema")
-    assert (code, err) == (0, "")
-    assert OmegaConf.load(tmp_path / "run/.hydra/config.yaml").callbacks.ema.window == 0.5
+
+    def now(key: str) -> object:
+        return OmegaConf.select(OmegaConf.load(tmp_path / "run/.hydra/config.yaml"), key)
+
+    # The option that the run has, chosen or by default, is no other.
+    assert run(*resume, "epochs=2", "callbacks=ema", "dataset=digits") == (0, ANY, "")
+    assert (now("callbacks.ema.window"), now("dataset.batch_size")) == (0.5, 64)
     with pytest.warns(UserWarning, match="add the following callbacks: .'ExponentialAverage'"):
         assert run(*resume, "epochs=3", "callbacks=default")[0] == 0
-    assert OmegaConf.load(tmp_path / "run/.hydra/config.yaml").optimizer.lr == 0.01
+    assert (now("callbacks.ema"), now("optimizer.lr")) == (None, 0.01)
+    assert "lr: 0.01\n" in run(*resume, "--cfg", "job")[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("model=resnet", "ckpt_path must be a checkpoint of the network that model and dataset describe;"),
+        (
+            "optimizer=adamw",
+            "optimizer._target_ must be torch.optim.SGD, as of the run that ckpt_path is of, got torch.o",
+        ),
+    ],
+)
+def test_a_run_that_cannot_be_continued_so_keeps_its_record(
+    change: str, message: str, run: Run, tmp_path: Path
+) -> None:
+    assert run("train", "epochs=1", "model.alpha=2", "hydra.run.dir=run")[0] == 0
+    before = {file: file.read_text() for file in (tmp_path / "run" / ".hydra").iterdir()}
+    resume = ("train", "ckpt_path=last", "hydra.run.dir=run", change, "epochs=2", "hydra.job.chdir=true")
+    code, _, err = run(*resume)
+    assert (code, err.count("\n")) == (1, 1)
+    assert err.startswith(f"error: {message}")
+    assert {file: file.read_text() for file in (tmp_path / "run" / ".hydra").iterdir()} == before
+
+
+def test_a_sweep_does_not_write_over_the_jobs_of_another(run: Run, tmp_path: Path) -> None:
+    sweep = ("train", "-m", "epochs=1", "model.alpha=2", "hydra.sweep.dir=sweep")
+    assert run(*sweep, "seed=1")[0] == 0
+    before = {name: (tmp_path / "sweep" / "0" / name).read_bytes() for name in ("result.json", LAST)}
+    code, out, err = run(*sweep, "seed=2")
+    assert (code, out.count("is finished already")) == (1, 0)
+    assert err.splitlines()[-1].startswith("error: hydra.sweep.dir and hydra.sweep.subdir must lead to other folders")
+    assert {name: (tmp_path / "sweep" / "0" / name).read_bytes() for name in before} == before
+    assert "seed=1" in (tmp_path / "sweep" / "sweep_jobs.csv").read_text()
 
 
 def test_a_checkpoint_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,13 +346,6 @@ def test_a_search_maximises_the_accuracy_on_validation_images(tmp_path: Path) ->
     found = OmegaConf.load(tmp_path / "search" / "optimization_results.yaml")
     results = [json.loads((tmp_path / "search" / str(i) / "result.json").read_text()) for i in range(2)]
     assert found.best_value == max(result["val_accuracy"] for result in results)
-
-
-def test_a_sweep_whose_jobs_changed_runs_them_again(run: Run) -> None:
-    assert run("train", "-m", "epochs=1", "model.alpha=2", "seed=1", "hydra.sweep.dir=sweep")[0] == 0
-    code, out, _ = run("train", "-m", "epochs=1", "model.alpha=2", "seed=2", "hydra.sweep.dir=sweep")
-    assert (code, out.count("is finished already")) == (0, 0)
-    assert json.loads(Path("sweep/0/result.json").read_text())["seed"] == 2
 
 
 # --- accidents
@@ -466,6 +500,9 @@ DDP = ("trainer=ddp", "trainer.accelerator=cpu", "dataset.batch_size=64", "epoch
 
 def test_two_agents_with_a_process_each_train_as_one_agent_with_two(tmp_path: Path) -> None:
     train = (str(ROOT / "train.py"), *DDP)
+    # A run in the current folder is none of theirs, though all but the leading process have no other folder.
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / LAST).touch()
     one = torchrun(tmp_path, "--standalone", "--nproc-per-node=2", *train, "trainer.devices=2", "hydra.run.dir=one")
     out, _ = one.communicate(timeout=240)
     assert one.returncode == 0, out

@@ -67,8 +67,9 @@ def tiny_imagenet(root: str, memory_gb: float, num_workers: int, **options: Any)
         (annotations, Path.is_file),
     ):
         if not is_there(part):
-            raise ValueError(f"root must be the unpacked folder tiny-imagenet-200; {root!r} has no {part.name}")
-    classes = sorted(set((folder / "wnids.txt").read_text().split()))
+            lacking = part.relative_to(folder)
+            raise ValueError(f"root must be the unpacked folder tiny-imagenet-200; {root!r} has no {lacking}")
+    classes = sorted(set((folder / "wnids.txt").read_text(errors="replace").split()))
     train = [sorted((folder / "train" / name / "images").glob("*.JPEG")) for name in classes]
     for name, files in zip(classes, train, strict=True):
         if not files:

@@ -1,6 +1,5 @@
 """Data sets that come with a dependency or through torchvision; `options` are those of `ImageData`."""
 
-from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
@@ -49,12 +48,14 @@ def fashion_mnist(root: str, **options: Any) -> ImageData:
 def _torchvision(dataset: Any, root: str, **options: Any) -> ImageData:
     """Raises ValueError if the files are neither under `root` nor to be had."""
     folder = arguments.folder("root", root)
-    was_there = folder.exists()
+    its_own = folder / dataset.__name__
+    new = [path for path in (its_own / "raw", its_own, folder, *folder.parents) if not path.exists()]
     try:
         published = [dataset(folder, train=train, download=True) for train in (True, False)]
     except (URLError, OSError, RuntimeError) as error:
-        if not was_there:
-            _remove_empty(folder)
+        for path in new:
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
         reason = getattr(error, "reason", error)
         raise ValueError(
             f"root must be a folder that holds the files of {dataset.__name__}, or one that they can be downloaded to; "
@@ -62,13 +63,6 @@ def _torchvision(dataset: Any, root: str, **options: Any) -> ImageData:
         ) from error
     train, test = (_array_images(split.data, split.targets) for split in published)
     return ImageData(train, test, published[0].classes, **options)
-
-
-def _remove_empty(folder: Path) -> None:
-    """Remove a folder with all that is in it, but not what has a file in it."""
-    for path in [*sorted(folder.rglob("*"), reverse=True), folder]:
-        if path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
 
 
 def _array_images(data: Any, targets: Any) -> ArrayImages:
