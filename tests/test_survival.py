@@ -22,7 +22,6 @@ from contnet import accidents
 from contnet.checkpointing import AtomicCheckpointIO
 from contnet.data.batches import batch_loader
 from contnet.data.images import ArrayImages
-from contnet.errors import ConfigError
 from contnet.metrics_file import MetricsFile
 from contnet.resume import LAST
 from tests.conftest import Run
