@@ -67,7 +67,7 @@ def _batches(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be a whole number of batches of at least 1, or a share up to 1.0, got {value!r}")
 
 
-def _text(name: str, value: Any) -> None:
+def _path(name: str, value: Any) -> None:
     if not isinstance(value, str):
         raise ValueError(f"{name} must be the path of a checkpoint, got {value!r}")
 
@@ -82,7 +82,7 @@ RULES: dict[str, Rule] = {
     "channels_last": arguments.boolean,
     "compile": arguments.boolean,
     "seed": partial(arguments.integer, minimum=0),
-    "ckpt_path": _text,
+    "ckpt_path": _path,
     "refine": _mapping,
     "model.basis": partial(arguments.one_of, allowed=BASES),
     "scheme.name": partial(arguments.one_of, allowed=[*SCHEMES, *ADAPTIVE_SCHEMES]),
