@@ -75,11 +75,13 @@ class LastCheckpoint(Checkpoint):
         self.every_n_minutes = every_n_minutes
         self._saved_at = 0.0
         self._told_to_stop = 0
+        self._is_training = False
         self._handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = time.monotonic()
         self._told_to_stop = 0
+        self._is_training = True
         if trainer.is_global_zero:
             for unfinished in self.path.parent.glob(f".{self.path.name}.*"):  # of a run that was killed while it wrote
                 unfinished.unlink()
@@ -117,12 +119,14 @@ class LastCheckpoint(Checkpoint):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         # One of several processes cannot save by itself, and what has diverged is not worth keeping. While an epoch is
-        # validated it is neither finished nor to be gone on with, and an average may stand in for the weights.
-        alone = trainer.world_size == 1 and not trainer.validating
-        if alone and not isinstance(exception, StopRun | DivergedError | OSError):
+        # validated it is neither finished nor to be gone on with, and an average may stand in for the weights. And
+        # before the first batch a checkpoint may be only half restored.
+        whole = trainer.world_size == 1 and self._is_training and not trainer.validating
+        if whole and not isinstance(exception, StopRun | DivergedError | OSError):
             self._save(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._is_training = False
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}

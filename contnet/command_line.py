@@ -51,16 +51,14 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                     print(f"{stop.reason}; {resume.how_to_resume(config_name, folder)}", file=sys.stderr)
                 raise
             except (ConfigError, RunError, OmegaConfBaseException) as error:
+                os.chdir(HydraConfig.get().runtime.cwd)  # out of a folder that may go
+                sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
+                if rank() == 0 and not isinstance(error, RunError) and not RunFolder.restore(folder) and not sweeping:
+                    _remove_unused(folder, {".hydra", f"{config_name}.log"})
                 # Hydra would add lines of its own. A sweep goes on with its next job and reports at its end; what its
                 # jobs raise has to travel between processes, which not every error can.
-                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                if sweeping:
                     raise ConfigError(explain(error)) from None
-                os.chdir(HydraConfig.get().runtime.cwd)  # out of a folder that may go
-                if rank() == 0 and not isinstance(error, RunError):
-                    if not RunFolder.recorded:
-                        _remove_unused(folder, {".hydra", f"{config_name}.log"})
-                    for path, content in RunFolder.recorded.items():  # by the run that was not to be continued so
-                        path.write_bytes(content)
                 if wants_traceback:
                     raise
                 if isinstance(error, RunError):
@@ -125,7 +123,7 @@ def explain(error: BaseException) -> str:
         if not options:  # Hydra names none that are in folders of a group
             group, _, option = error.missing_cfg_file.partition("/")
             options = options_of(group)
-        if options:
+        if option and options:
             return f"{group}={option} is not an option; choose from {', '.join(options)}"
     if isinstance(error, ValueError) and str(error).startswith("Config group override"):
         return "a group must be given the name of one of its options, or left out as in ~logger; got null"

@@ -71,10 +71,11 @@ def unfinished_job(config: DictConfig) -> DictConfig:
         ConfigError: if the job's folder holds another one.
     """
     last = Path(config.run_dir) / resume.LAST
-    if HydraConfig.get().mode != RunMode.MULTIRUN or config.ckpt_path is not None or not last.exists():
+    if HydraConfig.get().mode != RunMode.MULTIRUN or not last.exists():
         return config
     earlier = load_checkpoint(str(last))["contnet"]["config"]
-    if not resume.is_same_job(config, earlier):
+    from_the_same = earlier["ckpt_path"] in (config.ckpt_path, str(last))
+    if not from_the_same or not resume.is_same_job(config, earlier):
         raise ConfigError(
             f"hydra.sweep.dir and hydra.sweep.subdir must lead to other folders than {config.run_dir!r}, which holds a "
             "run with another configuration"
@@ -95,11 +96,12 @@ def check_resumable(config: DictConfig, network: nn.Module) -> None:
             f"model.basis must be {trained_in}, as of the run that ckpt_path is of, got {basis}; "
             "python evaluate.py project.basis=... project.save=true goes over to another"
         )
-    optimizer, trained_by = (c.optimizer._target_ for c in (config, trained_config(checkpoint)))
-    if optimizer != trained_by:
-        raise ConfigError(
-            f"optimizer._target_ must be {trained_by}, as of the run that ckpt_path is of, got {optimizer}"
-        )
+    for key in ("_target_", "decay_norm_and_bias"):  # what the optimizer's state in the checkpoint is of
+        wanted, trained_with = (c.optimizer[key] for c in (config, trained_config(checkpoint)))
+        if wanted != trained_with:
+            raise ConfigError(
+                f"optimizer.{key} must be {trained_with}, as of the run that ckpt_path is of, got {wanted}"
+            )
     _load_weights(copy.deepcopy(network), checkpoint)
     done = checkpoint["epoch"] + 1
     if config.trainer.max_epochs < done:

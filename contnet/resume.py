@@ -25,23 +25,41 @@ log = logging.getLogger(__name__)
 
 
 class RunFolder(Callback):
-    """Keeps the folder of a training run from being taken for another."""
+    """Keeps the folder of a training run from being taken for another, and what is recorded in it of its configuration
+    until another run has begun there."""
 
-    recorded: ClassVar[dict[Path, bytes]] = {}
-    """What the folder of the run that is about to begin holds of an earlier one's configuration."""
+    _recorded: ClassVar[dict[Path, bytes]] = {}
 
     def on_run_start(self, config: DictConfig, config_name: str | None = None, **kwargs: Any) -> None:
         if rank() > 0:
             return
+        HydraConfig.instance().set_config(config)  # for folders that are named by something of Hydra's
         folder = Path(config.hydra.run.dir)
-        resuming = config_name == "train" and config.get("ckpt_path") is not None
+        checkpoint = config.get("ckpt_path") if config_name == "train" else None
+        resuming = checkpoint is not None and Path(str(checkpoint)).resolve() == (folder / LAST).resolve()
         if (folder / LAST).exists() and not resuming:
             raise Refusal(
                 f"hydra.run.dir must be another folder than {str(folder)!r}, which holds a run; "
                 f"{command_to_resume(folder)} continues that one"
             )
-        files = (folder.absolute() / OVERRIDES.parent).glob("*.yaml")
-        RunFolder.recorded = {file: file.read_bytes() for file in files}
+        self._record(folder)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if rank() == 0:
+            self._record(Path(config.hydra.sweep.dir))
+
+    def _record(self, folder: Path) -> None:
+        files = folder.absolute().rglob(f"{OVERRIDES.parent}/*.yaml")
+        RunFolder._recorded = {file: file.read_bytes() for file in files}
+
+    @staticmethod
+    def restore(folder: Path) -> bool:
+        """Put back what an earlier run has left in `folder`, and return whether there was any. (Jobs that a launcher
+        starts as processes of their own know of none.)"""
+        earlier = {file: content for file, content in RunFolder._recorded.items() if folder in file.parents}
+        for file, content in earlier.items():
+            file.write_bytes(content)
+        return bool(earlier)
 
 
 def with_newest_checkpoint(overrides: list[str]) -> list[str]:
@@ -63,14 +81,18 @@ def with_newest_checkpoint(overrides: list[str]) -> list[str]:
         raise ConfigError(f"ckpt_path=last finds no {LAST} in {where}")
     newest = max(found, key=lambda path: path.stat().st_mtime)
     folder = newest.parents[1]
-    typed = [o for o in overrides if key_of(o) not in ("ckpt_path", "hydra.run.dir")]
-    keys = {key_of(o) for o in typed} | {"ckpt_path"}
-    recorded = overrides_of(folder)
-    chosen = OmegaConf.load(folder / CHOICES).hydra.runtime.choices
-    replaced = tuple(f"{key}." for key in keys & set(chosen) if _value_of(key, typed) != chosen[key])
-    kept = [o for o in recorded if key_of(o) not in keys and not key_of(o).startswith(replaced)]
-    # Flags may follow what is typed, and nothing may follow flags.
-    return [*kept, override_of("ckpt_path", newest.absolute()), override_of("hydra.run.dir", folder), *typed]
+    keys = set(map(key_of, overrides))
+    chosen = _recorded(folder, CHOICES).hydra.runtime.choices
+    replaced = tuple(f"{key}." for key in keys & set(chosen) if _value_of(key, overrides) != chosen[key])
+    kept = [o for o in overrides_of(folder) if key_of(o) not in keys and not key_of(o).startswith(replaced)]
+    kept += [override_of("ckpt_path", newest.absolute()), override_of("hydra.run.dir", folder)]
+    # In its place, since Hydra's flags part what is in front of them from what follows.
+    place = [key_of(o) for o in overrides].index("ckpt_path")
+    before, after = (
+        [o for o in part if key_of(o) not in ("ckpt_path", "hydra.run.dir")]
+        for part in (overrides[:place], overrides[place:])
+    )
+    return [*before, *kept, *after]
 
 
 def overrides_of(folder: Path) -> list[str]:
@@ -79,10 +101,14 @@ def overrides_of(folder: Path) -> list[str]:
     Raises:
         ConfigError: if that is not recorded there.
     """
+    return [str(override) for override in _recorded(folder, OVERRIDES)]
+
+
+def _recorded(folder: Path, file: Path) -> Any:
     try:
-        return [str(override) for override in OmegaConf.load(folder / OVERRIDES)]
+        return OmegaConf.load(folder / file)
     except OSError as error:
-        raise ConfigError(f"hydra.run.dir must be the folder of a run; {str(folder)!r} has no {OVERRIDES}") from error
+        raise ConfigError(f"hydra.run.dir must be the folder of a run; {str(folder)!r} has no {file}") from error
 
 
 def _value_of(key: str, overrides: list[str]) -> str | None:
@@ -129,17 +155,19 @@ def result_of_earlier_job() -> dict[str, Any] | None:
     if hydra.mode != RunMode.MULTIRUN or not result.exists():
         return None
     earlier: dict[str, Any] = json.loads(result.read_text())
-    if earlier.get("overrides") != list(hydra.overrides.task):
+    if "error" in earlier or earlier.get("overrides") != list(hydra.overrides.task):
         return None
     log.info("job %s (%s) is finished already", hydra.job.num, " ".join(hydra.overrides.task))
     return earlier
 
 
 def is_same_job(config: DictConfig, earlier: dict[str, Any]) -> bool:
-    """Whether a checkpoint's configuration is this one, but for where it lies and what it is resumed from."""
+    """Whether a checkpoint's configuration is this one, but for where it lies, what it is resumed from, and how it is
+    watched."""
     now = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
-    return _without_places(now) == _without_places(earlier)
+    return _of_results(now) == _of_results(earlier)
 
 
-def _without_places(config: Any) -> Any:
-    return {key: value for key, value in config.items() if key not in ("ckpt_path", "run_dir", "callbacks", "logger")}
+def _of_results(config: Any) -> Any:
+    kept = {key: value for key, value in config.items() if key not in ("ckpt_path", "run_dir", "callbacks", "logger")}
+    return {**kept, "ema": (config["callbacks"] or {}).get("ema")}

@@ -11,8 +11,9 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from contnet.errors import ConfigError
 from contnet.processes import rank
-from contnet.resume import overrides_of
+from contnet.resume import LAST
 
 FIGURES = ("test_accuracy", "test_loss", "train_seconds")
 
@@ -30,11 +31,14 @@ class SweepSummary(Callback):
         SweepSummary.directory = Path(config.hydra.sweep.dir)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        if rank() == 0 and config.hydra.mode == RunMode.MULTIRUN and job_return.status == JobStatus.FAILED:
-            error = " ".join(str(job_return._return_value).split())
-            result = Path(config.hydra.runtime.output_dir) / "result.json"
-            if not result.exists() or "error" in json.loads(result.read_text()):  # else it is another job's
-                result.write_text(json.dumps({"error": error or type(job_return._return_value).__name__}, indent=2))
+        if rank() > 0 or config.hydra.mode != RunMode.MULTIRUN or job_return.status != JobStatus.FAILED:
+            return
+        error, folder = job_return._return_value, Path(config.hydra.runtime.output_dir)
+        # What is refused has no part in what the folder may hold of another job.
+        if not isinstance(error, ConfigError) or not (folder / LAST).exists():
+            told = " ".join(str(error).split()) or type(error).__name__
+            failed = {"error": told, "overrides": list(config.hydra.overrides.task)}
+            (folder / "result.json").write_text(json.dumps(failed, indent=2))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         if rank() > 0:
@@ -90,8 +94,7 @@ def _job_number(result: Path) -> tuple[int, str]:
 def _job(path: Path) -> dict[str, Any]:
     result = json.loads(path.read_text())
     kept = {key: value for key, value in result.items() if key not in ("versions", "overrides")}
-    overrides = result.get("overrides") or overrides_of(path.parent)
-    return {"job": path.parent.name, "overrides": " ".join(overrides), **kept}
+    return {"job": path.parent.name, "overrides": " ".join(result["overrides"]), **kept}
 
 
 def _show(groups: list[dict[str, Any]], failed: list[dict[str, Any]], path: Path) -> None:

@@ -129,15 +129,18 @@ def test_a_run_is_not_written_over(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("MIDDLE", "u")
     assert run("train", "epochs=1", "model.alpha=2", "hydra.run.dir=run")[0] == 0
     before = Path("run/.hydra/overrides.yaml").read_text()
+    Path("run/train").mkdir()
     for entry, *given in (
         ("train", "epochs=2", "hydra.run.dir=run"),
         ("train", "epochs=2", "++hydra.run.dir=run"),
-        ("train", "epochs=2", "label_smoothing=0.1", "hydra.run.dir=r${oc.env:MIDDLE}n"),
+        ("train", "epochs=2", "hydra.run.dir=r${oc.env:MIDDLE}n"),
+        ("train", "epochs=2", "hydra.run.dir=run/${hydra:job.name}/.."),
+        ("train", "epochs=2", "hydra.run.dir=run", "ckpt_path=elsewhere/checkpoints/last.ckpt"),
         ("evaluate", "ckpt_path=run/checkpoints/last.ckpt", "hydra.run.dir=run"),
     ):
         code, _, err = run(entry, *given)
         assert (code, err.count("\n")) == (1, 1)
-        assert "hydra.run.dir must be another folder than 'run', which holds a run;" in err
+        assert re.search("hydra.run.dir must be another folder than 'run(/train/..)?', which holds a run;", err)
     assert Path("run/.hydra/overrides.yaml").read_text() == before
 
 
@@ -173,7 +176,9 @@ def test_another_option_of_a_group_drops_what_the_run_changed_of_it(run: Run, tm
     with pytest.warns(UserWarning, match="add the following callbacks: .'ExponentialAverage'"):
         assert run(*resume, "epochs=3", "callbacks=default")[0] == 0
     assert (now("callbacks.ema"), now("optimizer.lr")) == (None, 0.01)
-    assert "lr: 0.01\n" in run(*resume, "--cfg", "job")[1]
+    for shown in ((*resume, "seed=3", "--cfg", "job"), ("train", "--cfg", "job", *resume[1:], "seed=3")):
+        out = run(*shown)[1]
+        assert ("lr: 0.01\n" in out, "seed: 3\n" in out) == (True, True)
 
 
 @pytest.mark.parametrize(
@@ -184,29 +189,41 @@ def test_another_option_of_a_group_drops_what_the_run_changed_of_it(run: Run, tm
             "optimizer=adamw",
             "optimizer._target_ must be torch.optim.SGD, as of the run that ckpt_path is of, got torch.o",
         ),
+        ("optimizer.decay_norm_and_bias=false", "optimizer.decay_norm_and_bias must be True, as of the run that ckpt"),
     ],
 )
 def test_a_run_that_cannot_be_continued_so_keeps_its_record(
     change: str, message: str, run: Run, tmp_path: Path
 ) -> None:
     assert run("train", "epochs=1", "model.alpha=2", "hydra.run.dir=run")[0] == 0
-    before = {file: file.read_text() for file in (tmp_path / "run" / ".hydra").iterdir()}
+    before = contents(tmp_path / "run")
     resume = ("train", "ckpt_path=last", "hydra.run.dir=run", change, "epochs=2", "hydra.job.chdir=true")
     code, _, err = run(*resume)
     assert (code, err.count("\n")) == (1, 1)
     assert err.startswith(f"error: {message}")
-    assert {file: file.read_text() for file in (tmp_path / "run" / ".hydra").iterdir()} == before
+    assert contents(tmp_path / "run") == before
 
 
-def test_a_sweep_does_not_write_over_the_jobs_of_another(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_sweep_does_not_write_over_the_jobs_of_another(finished: bool, run: Run, tmp_path: Path) -> None:
     sweep = ("train", "-m", "epochs=1", "model.alpha=2", "hydra.sweep.dir=sweep")
     assert run(*sweep, "seed=1")[0] == 0
-    before = {name: (tmp_path / "sweep" / "0" / name).read_bytes() for name in ("result.json", LAST)}
-    code, out, err = run(*sweep, "seed=2")
-    assert (code, out.count("is finished already")) == (1, 0)
-    assert err.splitlines()[-1].startswith("error: hydra.sweep.dir and hydra.sweep.subdir must lead to other folders")
-    assert {name: (tmp_path / "sweep" / "0" / name).read_bytes() for name in before} == before
-    assert "seed=1" in (tmp_path / "sweep" / "sweep_jobs.csv").read_text()
+    job = tmp_path / "sweep" / "0"
+    if not finished:
+        (job / "result.json").unlink()
+    before = contents(job)
+    for other in (("seed=2",), ("seed=1", "callbacks=ema"), ("seed=1", f"ckpt_path={job / LAST}", "epochs=2")):
+        code, out, err = run(*sweep, *other)
+        assert (code, out.count("is finished already")) == (1, 0)
+        assert err.splitlines()[-1].startswith("error: hydra.sweep.dir and hydra.sweep.subdir must lead to other ")
+        assert contents(job) == before
+    assert not finished or "seed=1" in (tmp_path / "sweep" / "sweep_jobs.csv").read_text()
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """What a run has left to go on from, and its result."""
+    files = (folder / LAST, folder / "result.json", *(folder / ".hydra").iterdir())
+    return {file: file.read_bytes() for file in files if file.exists()}
 
 
 def test_a_checkpoint_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Data sets that come with a dependency or through torchvision; `options` are those of `ImageData`."""
 
+from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
@@ -49,8 +50,9 @@ def _torchvision(dataset: Any, root: str, **options: Any) -> ImageData:
     """Raises ValueError if the files are neither under `root` nor to be had."""
     folder = arguments.folder("root", root)
     its_own = folder / dataset.__name__
-    new = [path for path in (its_own / "raw", its_own, folder, *folder.parents) if not path.exists()]
+    new: list[Path] = []
     try:
+        new = [path for path in (its_own / "raw", its_own, folder, *folder.parents) if not path.exists()]
         published = [dataset(folder, train=train, download=True) for train in (True, False)]
     except (URLError, OSError, RuntimeError) as error:
         for path in new:
