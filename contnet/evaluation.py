@@ -208,13 +208,13 @@ def _ground(device: torch.device) -> list[Any]:
 
 def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]) -> None:
     """Write each projection as the run that its network is from, to go on with: a folder of its own, with a checkpoint
-    and that run's overrides; and say how.
+    and that run's record of its configuration; and say how.
 
     It has the steps that the plan asks for, if that is one number of them, else those of training.
     """
     for number, subject in enumerate(subjects):
         checkpoint = load_checkpoint(subject.name)
-        overrides = Path(subject.name).resolve().parent.parent / resume.OVERRIDES
+        record = Path(subject.name).resolve().parent.parent / resume.RECORD
         bases = subject.projections(plan)
         if not bases:
             log.info(f"nothing to save of {subject.name}: it has the nodes that project asks for, or none")
@@ -225,11 +225,10 @@ def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]
             name = f"{basis.name}-{basis.n_basis}"
             folder = Path(config.run_dir) / (f"{number}-{name}" if len(subjects) > 1 else name)
             AtomicCheckpointIO().save_checkpoint(with_network(checkpoint, network), folder / resume.LAST)
-            if overrides.exists():
-                (folder / resume.OVERRIDES).parent.mkdir(exist_ok=True)
-                shutil.copyfile(overrides, folder / resume.OVERRIDES)
+            if record.exists():
+                shutil.copytree(record, folder / resume.RECORD, dirs_exist_ok=True)
             go_on = resume.command_to_resume(relative(folder))
-            if not overrides.exists():
+            if not record.exists():
                 go_on = f"python train.py ckpt_path={relative(folder / resume.LAST)}, with the overrides of its run and"
             if checkpoint["contnet"]["config"]["scheme"]["gradient"] == "adjoint" and basis.combines:
                 go_on += " scheme.gradient=backprop"

@@ -18,8 +18,9 @@ from contnet.errors import ConfigError, Refusal
 from contnet.processes import rank
 
 LAST = Path("checkpoints") / "last.ckpt"
-OVERRIDES = Path(".hydra") / "overrides.yaml"
-CHOICES = Path(".hydra") / "hydra.yaml"
+RECORD = Path(".hydra")
+OVERRIDES = RECORD / "overrides.yaml"
+CHOICES = RECORD / "hydra.yaml"
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class RunFolder(Callback):
             self._record(Path(config.hydra.sweep.dir))
 
     def _record(self, folder: Path) -> None:
-        files = folder.absolute().rglob(f"{OVERRIDES.parent}/*.yaml")
+        files = folder.absolute().rglob(f"{RECORD}/*.yaml")
         RunFolder._recorded = {file: file.read_bytes() for file in files}
 
     @staticmethod
