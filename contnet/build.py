@@ -212,9 +212,17 @@ def _optimizer(config: DictConfig) -> Callable[[nn.Module], Optimizer]:
     def make(network: nn.Module) -> Optimizer:
         with naming("optimizer"):
             made: Optimizer = _instantiate(options)(parameter_groups(network, decay_norm_and_bias=decay_all))
+        made.register_load_state_dict_pre_hook(_with_settings_of)
         return made
 
     return make
+
+
+def _with_settings_of(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """A state to load, with the settings that the optimizer was made with: a run that goes on with another rate or
+    weight decay than it had is to have that, where PyTorch would take the checkpoint's."""
+    groups = zip(optimizer.param_groups, state["param_groups"], strict=True)
+    return {**state, "param_groups": [{**made, "params": saved["params"]} for made, saved in groups]}
 
 
 def _schedule(config: DictConfig) -> Callable[..., dict[str, Any]]:

@@ -216,7 +216,7 @@ def with_network(checkpoint: dict[str, Any], network: nn.Module) -> dict[str, An
     config = checkpoint["contnet"]["config"]
     weights = {f"network.{name}": value.cpu() for name, value in network.state_dict().items()}
     others = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("network.")}
-    groups = parameter_groups(network, decay_norm_and_bias=config["optimizer"]["decay_norm_and_bias"])
+    groups = parameter_groups(network, decay_norm_and_bias=config["optimizer"].get("decay_norm_and_bias", True))
     changed = {
         **checkpoint,
         "contnet": {**checkpoint["contnet"], "depth": depth(network)},

@@ -53,7 +53,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             except (ConfigError, RunError, OmegaConfBaseException) as error:
                 os.chdir(HydraConfig.get().runtime.cwd)  # out of a folder that may go
                 sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
-                if rank() == 0 and not isinstance(error, RunError) and not RunFolder.restore(folder) and not sweeping:
+                if rank() == 0 and not isinstance(error, RunError) and not sweeping:
                     _remove_unused(folder, {".hydra", f"{config_name}.log"})
                 # Hydra would add lines of its own. A sweep goes on with its next job and reports at its end; what its
                 # jobs raise has to travel between processes, which not every error can.
@@ -91,6 +91,8 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                 if wants_traceback or not _is_the_users(error):
                     raise
                 _fail(explain(error))
+            finally:
+                RunFolder.restore()
 
         return main
 
@@ -123,7 +125,7 @@ def explain(error: BaseException) -> str:
         if not options:  # Hydra names none that are in folders of a group
             group, _, option = error.missing_cfg_file.partition("/")
             options = options_of(group)
-        if option and options:
+        if options and "/" in error.missing_cfg_file:
             return f"{group}={option} is not an option; choose from {', '.join(options)}"
     if isinstance(error, ValueError) and str(error).startswith("Config group override"):
         return "a group must be given the name of one of its options, or left out as in ~logger; got null"

@@ -208,7 +208,8 @@ def _ground(device: torch.device) -> list[Any]:
 
 def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]) -> None:
     """Write each projection as the run that its network is from, to go on with: a folder of its own, with a checkpoint
-    and that run's record of its configuration; and say how.
+    and that run's record of its configuration; and say how. One that was saved before may have been trained since, and
+    stays as it is.
 
     It has the steps that the plan asks for, if that is one number of them, else those of training.
     """
@@ -224,6 +225,9 @@ def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]
                 replace(Manifestation.of(network), n_time_steps=plan.n_time_steps[0]).give(network)
             name = f"{basis.name}-{basis.n_basis}"
             folder = Path(config.run_dir) / (f"{number}-{name}" if len(subjects) > 1 else name)
+            if (folder / resume.LAST).exists():
+                log.warning(f"{relative(folder)} holds a run, which is left as it is: {basis} is not saved")
+                continue
             AtomicCheckpointIO().save_checkpoint(with_network(checkpoint, network), folder / resume.LAST)
             if record.exists():
                 shutil.copytree(record, folder / resume.RECORD, dirs_exist_ok=True)

@@ -18,6 +18,7 @@ from torch import nn
 
 import contnet
 from contnet.monitoring import Throughput
+from contnet.resume import flat
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "torchdiffeq", "torchmetrics")
 
@@ -50,10 +51,12 @@ def training(
     if not trainer.is_global_zero:
         return result
     for logger in trainer.loggers:
-        logger.log_hyperparams(_flat(OmegaConf.to_container(config, resolve=True)), **_hp_metrics(logger, final))
+        logger.log_hyperparams(flat(OmegaConf.to_container(config, resolve=True)), **_hp_metrics(logger, final))
         logger.finalize("success")
     folder = Path(config.run_dir)
-    (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    unfinished = folder / ".result.json"
+    unfinished.write_text(json.dumps(result, indent=2) + "\n")
+    unfinished.replace(folder / "result.json")
 
     table = Table("", "", show_header=False)
     table.columns[1].overflow = "fold"
@@ -73,12 +76,6 @@ def _hp_metrics(logger: Any, final: dict[str, float]) -> dict[str, Any]:
     """TensorBoard's table of hyper-parameters shows them beside metrics."""
     is_tensorboard = type(logger).__name__ == "TensorBoardLogger"
     return {"metrics": {name: final[name] for name in final if name.startswith("test_")}} if is_tensorboard else {}
-
-
-def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(config, dict):
-        return {prefix.removesuffix("."): config}
-    return {key: value for name in config for key, value in _flat(config[name], f"{prefix}{name}.").items()}
 
 
 def machine(device: torch.device) -> str:

@@ -74,11 +74,13 @@ def unfinished_job(config: DictConfig) -> DictConfig:
     if HydraConfig.get().mode != RunMode.MULTIRUN or not last.exists():
         return config
     earlier = load_checkpoint(str(last))["contnet"]["config"]
-    from_the_same = earlier["ckpt_path"] in (config.ckpt_path, str(last))
-    if not from_the_same or not resume.is_same_job(config, earlier):
+    different = resume.difference(config, earlier)
+    if earlier["ckpt_path"] not in (config.ckpt_path, str(Path(earlier["run_dir"]) / resume.LAST)):
+        different = f"ckpt_path: {earlier['ckpt_path']}, here {config.ckpt_path}"
+    if different:
         raise ConfigError(
             f"hydra.sweep.dir and hydra.sweep.subdir must lead to other folders than {config.run_dir!r}, which holds a "
-            "run with another configuration"
+            f"run with another configuration ({different})"
         )
     config = config.copy()
     config.ckpt_path = str(last)
@@ -96,8 +98,9 @@ def check_resumable(config: DictConfig, network: nn.Module) -> None:
             f"model.basis must be {trained_in}, as of the run that ckpt_path is of, got {basis}; "
             "python evaluate.py project.basis=... project.save=true goes over to another"
         )
-    for key in ("_target_", "decay_norm_and_bias"):  # what the optimizer's state in the checkpoint is of
-        wanted, trained_with = (c.optimizer[key] for c in (config, trained_config(checkpoint)))
+    # What the optimizer's state in the checkpoint is of. The oldest checkpoints know of no decay_norm_and_bias.
+    for key in ("_target_", "decay_norm_and_bias"):
+        wanted, trained_with = (c.optimizer.get(key, True) for c in (config, trained_config(checkpoint)))
         if wanted != trained_with:
             raise ConfigError(
                 f"optimizer.{key} must be {trained_with}, as of the run that ckpt_path is of, got {wanted}"

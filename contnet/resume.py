@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,10 +27,11 @@ log = logging.getLogger(__name__)
 
 
 class RunFolder(Callback):
-    """Keeps the folder of a training run from being taken for another, and what is recorded in it of its configuration
-    until another run has begun there."""
+    """Keeps the folder of a training run from being taken for another. What is recorded in it of its configuration goes
+    with its checkpoint: a command that ends before it has written one leaves both as they were."""
 
-    _recorded: ClassVar[dict[Path, bytes]] = {}
+    _earlier: ClassVar[dict[Path, tuple[int | None, dict[Path, bytes]]]] = {}
+    """When the checkpoint of each run that is there was written, and its record."""
 
     def on_run_start(self, config: DictConfig, config_name: str | None = None, **kwargs: Any) -> None:
         if rank() > 0:
@@ -43,24 +45,35 @@ class RunFolder(Callback):
                 f"hydra.run.dir must be another folder than {str(folder)!r}, which holds a run; "
                 f"{command_to_resume(folder)} continues that one"
             )
-        self._record(folder)
+        self._remember([folder / LAST])
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        if rank() == 0:
-            self._record(Path(config.hydra.sweep.dir))
+        if rank() > 0:
+            return
+        HydraConfig.instance().set_config(config)
+        self._remember(Path(config.hydra.sweep.dir).rglob(str(LAST)))
 
-    def _record(self, folder: Path) -> None:
-        files = folder.absolute().rglob(f"{RECORD}/*.yaml")
-        RunFolder._recorded = {file: file.read_bytes() for file in files}
+    def _remember(self, checkpoints: Iterable[Path]) -> None:
+        folders = [path.absolute().parents[1] for path in checkpoints if path.exists()]
+        RunFolder._earlier = {
+            folder: (_time_of(folder), {file: file.read_bytes() for file in (folder / RECORD).glob("*.yaml")})
+            for folder in folders
+        }
 
     @staticmethod
-    def restore(folder: Path) -> bool:
-        """Put back what an earlier run has left in `folder`, and return whether there was any. (Jobs that a launcher
-        starts as processes of their own know of none.)"""
-        earlier = {file: content for file, content in RunFolder._recorded.items() if folder in file.parents}
-        for file, content in earlier.items():
-            file.write_bytes(content)
-        return bool(earlier)
+    def restore() -> None:
+        """Put back the records of runs whose checkpoints are still those from before this command. Called in the
+        process that the command has started, so that it does not matter where a launcher runs the jobs of a sweep."""
+        for folder, (time, record) in RunFolder._earlier.items():
+            if _time_of(folder) == time:
+                for file, content in record.items():
+                    file.write_bytes(content)
+        RunFolder._earlier = {}
+
+
+def _time_of(folder: Path) -> int | None:
+    last = folder / LAST
+    return last.stat().st_mtime_ns if last.exists() else None
 
 
 def with_newest_checkpoint(overrides: list[str]) -> list[str]:
@@ -87,7 +100,7 @@ def with_newest_checkpoint(overrides: list[str]) -> list[str]:
     replaced = tuple(f"{key}." for key in keys & set(chosen) if _value_of(key, overrides) != chosen[key])
     kept = [o for o in overrides_of(folder) if key_of(o) not in keys and not key_of(o).startswith(replaced)]
     kept += [override_of("ckpt_path", newest.absolute()), override_of("hydra.run.dir", folder)]
-    # In its place, since Hydra's flags part what is in front of them from what follows.
+    # Where ckpt_path was typed: Hydra does not take overrides on both sides of one of its flags.
     place = [key_of(o) for o in overrides].index("ckpt_path")
     before, after = (
         [o for o in part if key_of(o) not in ("ckpt_path", "hydra.run.dir")]
@@ -162,13 +175,29 @@ def result_of_earlier_job() -> dict[str, Any] | None:
     return earlier
 
 
-def is_same_job(config: DictConfig, earlier: dict[str, Any]) -> bool:
-    """Whether a checkpoint's configuration is this one, but for where it lies, what it is resumed from, and how it is
-    watched."""
-    now = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
-    return _of_results(now) == _of_results(earlier)
+def difference(config: DictConfig, earlier: dict[str, Any]) -> str | None:
+    """What tells a checkpoint's configuration from this one, but for where it lies, what it is resumed from, and how it
+    is watched: a key with both values; None if nothing does."""
+    now = _deciding(OmegaConf.to_container(config, resolve=True, enum_to_str=True))
+    then = _deciding(earlier)
+    for key in [*now, *then]:
+        if now.get(key) != then.get(key):
+            return f"{key}: {then.get(key)}, here {now.get(key)}"
+    return None
 
 
-def _of_results(config: Any) -> Any:
-    kept = {key: value for key, value in config.items() if key not in ("ckpt_path", "run_dir", "callbacks", "logger")}
-    return {**kept, "ema": (config["callbacks"] or {}).get("ema")}
+def _deciding(config: Any) -> dict[str, Any]:
+    """What the result of a run depends on."""
+    own = ("ckpt_path", "run_dir", "trainer.default_root_dir")
+    return {
+        key: value
+        for key, value in flat(config).items()
+        if key not in own and (not key.startswith(("callbacks", "logger")) or key.startswith("callbacks.ema"))
+    }
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """A configuration with one dotted key for each value."""
+    if not isinstance(config, dict):
+        return {prefix.removesuffix("."): config}
+    return {key: value for name in config for key, value in flat(config[name], f"{prefix}{name}.").items()}

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, ClassVar
@@ -34,11 +35,15 @@ class SweepSummary(Callback):
         if rank() > 0 or config.hydra.mode != RunMode.MULTIRUN or job_return.status != JobStatus.FAILED:
             return
         error, folder = job_return._return_value, Path(config.hydra.runtime.output_dir)
-        # What is refused has no part in what the folder may hold of another job.
-        if not isinstance(error, ConfigError) or not (folder / LAST).exists():
-            told = " ".join(str(error).split()) or type(error).__name__
+        told = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, ConfigError) and (folder / LAST).exists():
+            # Refused: it has no part in what the folder holds of another job.
+            print(f"job {folder.name} ({' '.join(config.hydra.overrides.task)}) is left out: {told}", file=sys.stderr)
+            return
+        result = folder / "result.json"
+        if not result.exists() or "error" in json.loads(result.read_text()):
             failed = {"error": told, "overrides": list(config.hydra.overrides.task)}
-            (folder / "result.json").write_text(json.dumps(failed, indent=2))
+            result.write_text(json.dumps(failed, indent=2))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         if rank() > 0:
@@ -94,7 +99,7 @@ def _job_number(result: Path) -> tuple[int, str]:
 def _job(path: Path) -> dict[str, Any]:
     result = json.loads(path.read_text())
     kept = {key: value for key, value in result.items() if key not in ("versions", "overrides")}
-    return {"job": path.parent.name, "overrides": " ".join(result["overrides"]), **kept}
+    return {"job": path.parent.name, "overrides": " ".join(result.get("overrides", [])), **kept}
 
 
 def _show(groups: list[dict[str, Any]], failed: list[dict[str, Any]], path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from contnet import ADAPTIVE_SCHEMES, SCHEMES, build
 from contnet.data import batches
-from contnet.lr_schedule import cosine, onecycle
+from contnet.lr_schedule import cosine, multistep, onecycle
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = ("dataset", "model", "scheme", "optimizer", "lr_schedule", "trainer", "callbacks", "logger")
@@ -122,27 +122,54 @@ def test_learning_rate_over_a_run(schedule: str, n_processes: int, monkeypatch: 
         assert rates[-1] < 1e-5
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
-def test_a_run_that_goes_on_for_longer_has_the_learning_rate_of_the_longer_run(schedule: str) -> None:
-    lr_schedule = {"cosine": cosine, "onecycle": partial(onecycle, pct_start=0.3)}[schedule]
-
-    def rates(epochs: int, resumed: dict | None = None) -> tuple[list[float], dict]:
-        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-        scheduler = lr_schedule(optimizer, epochs=epochs, steps_per_epoch=10)["scheduler"]
-        done = 0
-        if resumed is not None:
-            optimizer.load_state_dict(resumed["optimizer"])
-            scheduler.load_state_dict(resumed["scheduler"])
-            done = scheduler.last_epoch
-        found = []
-        for _ in range(done, 10 * epochs):
+def test_multistep_is_that_of_torch() -> None:
+    ours, theirs = (torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3) for _ in range(2))
+    schedulers = (
+        multistep(ours, epochs=9, steps_per_epoch=5, milestones=[2, 3, 7], gamma=0.2)["scheduler"],
+        torch.optim.lr_scheduler.MultiStepLR(theirs, [2, 3, 7], 0.2),
+    )
+    for _ in range(9):
+        for optimizer, scheduler in zip((ours, theirs), schedulers, strict=True):
             optimizer.step()
             scheduler.step()
-            found.append(optimizer.param_groups[0]["lr"])
-        return found, {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}
+        assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-12)
 
-    _, state = rates(2)
-    assert rates(4, state)[0] == pytest.approx(rates(4)[0][20:])
+
+SCHEDULES = {
+    "multistep": partial(multistep, milestones=[1, 3], gamma=0.1),
+    "cosine": cosine,
+    "onecycle": partial(onecycle, pct_start=0.3),
+}
+
+
+@pytest.mark.parametrize("begun", SCHEDULES)
+@pytest.mark.parametrize("gone_on", SCHEDULES)
+@pytest.mark.parametrize(("epochs", "steps_per_epoch", "lr", "momentum"), [(4, 10, 0.1, 0.9), (6, 7, 0.02, 0.5)])
+def test_a_run_that_goes_on_otherwise_has_the_rates_of_a_run_that_was_always_so(
+    begun: str, gone_on: str, epochs: int, steps_per_epoch: int, lr: float, momentum: float
+) -> None:
+    def settings(schedule: str, of_epochs: range, length: int, resumed: dict | None, **options: float) -> tuple:
+        config = composed(*(f"optimizer.{key}={value}" for key, value in options.items()))
+        optimizer = build._optimizer(config)(nn.Linear(1, 1, bias=False))
+        made = SCHEDULES[schedule](optimizer, epochs=of_epochs.stop, steps_per_epoch=length)
+        if resumed is not None:
+            optimizer.load_state_dict(resumed["optimizer"])
+            made["scheduler"].load_state_dict(resumed["scheduler"])
+        found = []
+        for _ in of_epochs:
+            for step in range(length):
+                group = optimizer.param_groups[0]
+                found.append((group["lr"], group["momentum"], group["weight_decay"]))
+                optimizer.step()
+                if made["interval"] == "step" or step + 1 == length:
+                    made["scheduler"].step()
+        return found, {"optimizer": optimizer.state_dict(), "scheduler": made["scheduler"].state_dict()}
+
+    _, state = settings(begun, range(2), 10, None, lr=0.1, momentum=0.9, weight_decay=1e-3)
+    other = {"lr": lr, "momentum": momentum, "weight_decay": 2e-3}
+    went_on, _ = settings(gone_on, range(2, epochs), steps_per_epoch, state, **other)
+    always, _ = settings(gone_on, range(epochs), steps_per_epoch, None, **other)
+    assert went_on == always[2 * steps_per_epoch :]
 
 
 def test_a_target_that_is_not_ours_is_never_called() -> None:

@@ -107,6 +107,10 @@ def test_a_saved_projection_evaluates_as_it_did_and_trains_on(run: Run, basis: s
     before, after = ([v for k, v in c["state_dict"].items() if "nodes" in k] for c in (saved, tuned))
     assert not any(torch.equal(a, b) for a, b in zip(before, after, strict=True) if a.is_floating_point())
 
+    code, out, _ = run("evaluate", f"ckpt_path={LAST}", *asked, "sweep.convergence=false", "hydra.run.dir=study")
+    assert (code, f"{folder} holds a run, which is left as it is" in out) == (0, True)
+    assert_same(load(f"{folder}/checkpoints/last.ckpt")["state_dict"], tuned["state_dict"], "state_dict")
+
 
 def test_a_projection_back_to_the_first_nodes_keeps_its_own_steps(run: Run) -> None:
     assert run("train", *TRAINED)[0] == 0

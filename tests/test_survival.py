@@ -204,6 +204,31 @@ def test_a_run_that_cannot_be_continued_so_keeps_its_record(
     assert contents(tmp_path / "run") == before
 
 
+def test_a_run_that_is_stopped_before_its_first_checkpoint_keeps_its_record(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("train", "epochs=1", "model.alpha=2", "hydra.run.dir=run")[0] == 0
+    before = contents(tmp_path / "run")
+
+    def stop(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("contnet.build.data", stop)
+        assert run("train", "ckpt_path=last", "hydra.run.dir=run", "optimizer.lr=5", "epochs=2")[0] == 130
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_run_goes_on_with_the_optimizer_settings_that_are_typed(run: Run, tmp_path: Path) -> None:
+    assert run("train", "epochs=1", "model.alpha=2", "hydra.run.dir=run")[0] == 0
+    typed = ("optimizer.lr=0.01", "optimizer.weight_decay=0.25", "lr_schedule.milestones=[2]")
+    assert run("train", "ckpt_path=last", "hydra.run.dir=run", "epochs=3", *typed)[0] == 0
+    rates = [float(row["lr"]) for row in metrics(tmp_path / "run", ["lr"])]
+    assert rates == pytest.approx([0.1, 0.001, 0.001])
+    (group,) = torch.load(tmp_path / "run" / LAST, weights_only=True)["optimizer_states"][0]["param_groups"]
+    assert (group["initial_lr"], group["weight_decay"]) == (0.01, 0.25)
+
+
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_sweep_does_not_write_over_the_jobs_of_another(finished: bool, run: Run, tmp_path: Path) -> None:
     sweep = ("train", "-m", "epochs=1", "model.alpha=2", "hydra.sweep.dir=sweep")
@@ -212,12 +237,43 @@ def test_a_sweep_does_not_write_over_the_jobs_of_another(finished: bool, run: Ru
     if not finished:
         (job / "result.json").unlink()
     before = contents(job)
-    for other in (("seed=2",), ("seed=1", "callbacks=ema"), ("seed=1", f"ckpt_path={job / LAST}", "epochs=2")):
+    for other, difference in (
+        (("seed=2",), "seed: 1, here 2"),
+        (("seed=2", "hydra/launcher=joblib"), "seed: 1, here 2"),
+        (("seed=1", "callbacks=ema"), "callbacks.ema._target_: None, here contnet.averaging.ExponentialAverage"),
+        (("seed=1", f"ckpt_path={job / LAST}", "epochs=2"), f"ckpt_path: None, here {job / LAST}"),
+    ):
+        if "hydra/launcher=joblib" in other:
+            pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
         code, out, err = run(*sweep, *other)
         assert (code, out.count("is finished already")) == (1, 0)
         assert err.splitlines()[-1].startswith("error: hydra.sweep.dir and hydra.sweep.subdir must lead to other ")
+        assert err.endswith(f"which holds a run with another configuration ({difference})\n")
         assert contents(job) == before
     assert not finished or "seed=1" in (tmp_path / "sweep" / "sweep_jobs.csv").read_text()
+
+
+def test_a_sweep_goes_on_where_its_folder_was_moved(run: Run, tmp_path: Path) -> None:
+    sweep = ("train", "-m", "epochs=1", "model.alpha=2", "seed=1,2")
+    assert run(*sweep, "hydra.sweep.dir=sweep")[0] == 0
+    for name in ("moved", "again"):
+        next(tmp_path.iterdir()).rename(tmp_path / name)
+        result = tmp_path / name / "1" / "result.json"
+        result.unlink()
+        code, out, err = run(*sweep, f"hydra.sweep.dir={name}")
+        assert (code, out.count("is finished already"), err) == (0, 1, "")
+        assert json.loads(result.read_text())["seed"] == 2
+
+
+def test_a_job_that_fails_leaves_the_result_that_is_there(run: Run, tmp_path: Path, monkeypatch) -> None:
+    sweep = ("train", "-m", "epochs=1", "model.alpha=2", "hydra.sweep.dir=sweep")
+    assert run(*sweep, "~callbacks", "seed=1")[0] == 0
+    before = contents(tmp_path / "sweep" / "0")
+    monkeypatch.setattr("contnet.report.training", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(*sweep, "seed=1")
+    after = contents(tmp_path / "sweep" / "0")
+    assert after[tmp_path / "sweep/0/result.json"] == before[tmp_path / "sweep/0/result.json"]
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
