@@ -16,7 +16,7 @@ Schedule = dict[str, LRScheduler | str]
 
 class Resumable:
     """For schedulers whose rate is a function of the step alone: where a run goes on with another rate, schedule or
-    length of an epoch than it had, it has the rate that these give there, and PyTorch's would keep the checkpoint's."""
+    length of an epoch than it had, it has the rate that these give there. PyTorch's would keep the checkpoint's."""
 
     steps_per_epoch = 1
     """Of the scheduler: 1 where it steps once an epoch."""
@@ -30,6 +30,7 @@ class Resumable:
         scheduler: Any = self
         scheduler._step_count = state_dict["_step_count"]
         epochs = state_dict.get("epochs", state_dict["last_epoch"] / self.steps_per_epoch)  # of older checkpoints
+        # Whole steps: the checkpoint may be from within one of them.
         scheduler.last_epoch = int(round(epochs * self.steps_per_epoch, ndigits=6))
         with warnings.catch_warnings():  # of a call that is not within a step
             warnings.simplefilter("ignore")
