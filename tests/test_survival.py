@@ -310,10 +310,10 @@ def test_a_checkpoint_is_written_every_so_many_minutes(run: Run, monkeypatch: py
 
     monkeypatch.setattr(AtomicCheckpointIO, "save_checkpoint", save)
     options = ("epochs=2", "model.alpha=2", "~callbacks.best", "dataset.batch_size=256")
-    assert run("train", *options, "callbacks.checkpoint.every_n_minutes=1e-9")[0] == 0
+    assert run("train", *options, "callbacks.checkpoint.every_n_minutes=1e-9", "hydra.run.dir=often")[0] == 0
     assert saved == list(range(1, 13))
     saved.clear()
-    assert run("train", *options)[0] == 0
+    assert run("train", *options, "hydra.run.dir=by_epoch")[0] == 0
     assert saved == [6, 12]
 
 
