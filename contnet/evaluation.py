@@ -220,14 +220,14 @@ def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]
         if not bases:
             log.info(f"nothing to save of {subject.name}: it has the nodes that project asks for, or none")
         for basis in bases:
-            network = subject.projected(basis).network
-            if plan.n_time_steps and len(plan.n_time_steps) == 1:
-                replace(Manifestation.of(network), n_time_steps=plan.n_time_steps[0]).give(network)
             name = f"{basis.name}-{basis.n_basis}"
             folder = Path(config.run_dir) / (f"{number}-{name}" if len(subjects) > 1 else name)
             if (folder / resume.LAST).exists():
                 log.warning(f"{relative(folder)} holds a run, which is left as it is: {basis} is not saved")
                 continue
+            network = subject.projected(basis).network
+            if plan.n_time_steps and len(plan.n_time_steps) == 1:
+                replace(Manifestation.of(network), n_time_steps=plan.n_time_steps[0]).give(network)
             AtomicCheckpointIO().save_checkpoint(with_network(checkpoint, network), folder / resume.LAST)
             if record.exists():
                 shutil.copytree(record, folder / resume.RECORD, dirs_exist_ok=True)

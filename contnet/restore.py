@@ -92,7 +92,8 @@ def check_resumable(config: DictConfig, network: nn.Module) -> None:
     if config.ckpt_path is None:
         return
     checkpoint = load_checkpoint(config.ckpt_path)
-    basis, trained_in = (OmegaConf.select(c, "model.basis") for c in (config, trained_config(checkpoint)))
+    trained = trained_config(checkpoint)
+    basis, trained_in = (OmegaConf.select(c, "model.basis") for c in (config, trained))
     if basis and trained_in and basis != trained_in:  # a network without one is told from another below
         raise ConfigError(
             f"model.basis must be {trained_in}, as of the run that ckpt_path is of, got {basis}; "
@@ -100,7 +101,7 @@ def check_resumable(config: DictConfig, network: nn.Module) -> None:
         )
     # What the optimizer's state in the checkpoint is of. The oldest checkpoints know of no decay_norm_and_bias.
     for key in ("_target_", "decay_norm_and_bias"):
-        wanted, trained_with = (c.optimizer.get(key, True) for c in (config, trained_config(checkpoint)))
+        wanted, trained_with = (c.optimizer.get(key, True) for c in (config, trained))
         if wanted != trained_with:
             raise ConfigError(
                 f"optimizer.{key} must be {trained_with}, as of the run that ckpt_path is of, got {wanted}"
