@@ -5,33 +5,40 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from contnet.command_line import entry_point
+from contnet.commands.command_line import entry_point
 
 NOT_INVARIANT = 3
 
 
 @entry_point("evaluate")
 def main(config: DictConfig) -> None:
-    from contnet import accidents, evaluation, monitoring
-    from contnet.invariance.report import report
+    from contnet.commands import console, failures
+    from contnet.commands import study_request as evaluation
+    from contnet.invariance.report.write import report
     from contnet.invariance.store import Store
     from contnet.invariance.study import Plan, study
 
-    monitoring.quieten()
-    plan, budget, strict = evaluation.plan(config), evaluation.budget(config), evaluation.strict(config)
+    console.quieten()
+    plan, budget, strict = (
+        evaluation.plan(config),
+        evaluation.budget(config),
+        evaluation.strict(config),
+    )
     saves = evaluation.saves(config)
     subjects, references = evaluation.subjects(config, plan)
     as_trained = Plan(convergence=False)
     store = Store(Path(config.sweep.store))
     with (
-        accidents.explained(),
-        monitoring.steps(sum(subject.n_passes(plan) for subject in subjects) + len(references), "sweeping") as advance,
+        failures.explained(),
+        console.steps(
+            sum(subject.n_passes(plan) for subject in subjects) + len(references), "sweeping"
+        ) as advance,
     ):
         studies = [study(subject, plan, store, advance) for subject in subjects]
         beside = [study(reference, as_trained, store, advance) for reference in references]
     report(config, studies, beside, budget)
     if saves:
-        with accidents.explained():
+        with failures.explained():
             evaluation.save_projections(config, plan, subjects)
     if strict and any(study.verdict.invariant is False for study in studies):
         sys.exit(NOT_INVARIANT)

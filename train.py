@@ -1,12 +1,15 @@
-"""Train a network: `python train.py [key=value ...]`; `python train.py --help` lists groups and keys."""
+"""Train a network: `python train.py [key=value ...]`.
+
+`python train.py --help` lists the groups and the keys.
+"""
 
 from omegaconf import DictConfig
 
-from contnet import resume
-from contnet.command_line import entry_point
+from contnet.commands.command_line import entry_point
+from contnet.runs import resume
 
 OBJECTIVE = "val_accuracy"
-"""What a search maximises."""
+"""The figure that a search maximises."""
 
 
 @entry_point("train")
@@ -17,24 +20,29 @@ def main(config: DictConfig) -> float | None:
 
     from pytorch_lightning import seed_everything
 
-    from contnet import accidents, build, monitoring, report, restore
+    from contnet.commands import build, console, failures, restore, result
+    from contnet.commands.precision import on_this_machine
+    from contnet.training.callbacks.last_epoch import LastEpoch
+    from contnet.training.callbacks.throughput import Throughput
 
-    monitoring.quieten()
+    console.quieten()
     build.check(config)
-    config = restore.unfinished_job(build.on_this_machine(config))
+    config = restore.unfinished_job(on_this_machine(config))
     seed_everything(config.seed, workers=True, verbose=False)
     data = build.data(config, train=True)
     network = build.network(config, data)
     build.warn_of_long_steps(config, network)
     classifier = build.classifier(config, network, data)
-    throughput, last_epoch = monitoring.Throughput(), monitoring.LastEpoch()
+    throughput, last_epoch = Throughput(), LastEpoch()
     trainer = build.trainer(config, classifier, data, throughput, last_epoch)
     restore.check_resumable(config, network)
 
-    with accidents.explained():
-        trainer.fit(classifier, data.train_loader(config.seed), data.val_loader(), ckpt_path=config.ckpt_path)
-        metrics = {**last_epoch.figures, **trainer.test(classifier, data.test_loader(), verbose=False)[0]}
-    return report.training(config, network, trainer, throughput, metrics).get(OBJECTIVE)
+    with failures.explained():
+        loaders = (data.train_loader(config.seed), data.val_loader())
+        trainer.fit(classifier, *loaders, ckpt_path=config.ckpt_path)
+        tested = trainer.test(classifier, data.test_loader(), verbose=False)[0]
+    metrics = {**last_epoch.figures, **tested}
+    return result.training(config, network, trainer, throughput, metrics).get(OBJECTIVE)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ import torch
 
 from benchmarks.measure import OwnProcess, TrainingStep, in_turns, parser, ratio, shown, write
 from contnet import ContinuousNet
-from contnet.basis import BASES
-from contnet.classifier import how_to_compile
-from contnet.heap import keep_freed_memory
+from contnet.commands.memory import keep_freed_memory
+from contnet.ode.basis import BASES
+from contnet.training.classifier import how_to_compile
 
 
 def training_step(basis: str, depth: int, scheme: str, compiled: bool, device: str) -> TrainingStep:
@@ -32,12 +32,19 @@ def main() -> None:
     result = {}
     for name, compiled in (("eager", False), ("compiled", True)):
         make = partial(
-            training_step, depth=options.depth, scheme=options.scheme, compiled=compiled, device=options.device
+            training_step,
+            depth=options.depth,
+            scheme=options.scheme,
+            compiled=compiled,
+            device=options.device,
         )
         sides = {basis: OwnProcess(make, basis, device=options.device) for basis in BASES}
         seconds = in_turns(sides, options.rounds, warm_up=3)
         for basis, values in seconds.items():
-            found = {"seconds": statistics.median(values), **ratio(values, seconds["piecewise_constant"])}
+            found = {
+                "seconds": statistics.median(values),
+                **ratio(values, seconds["piecewise_constant"]),
+            }
             print(
                 f"{name:8} {basis:18} {1e3 * found['seconds']:7.1f} ms a step; {shown(found)} of piecewise constants'"
             )

@@ -14,11 +14,13 @@ import torch
 
 from benchmarks.measure import TrainingStep, clock, in_fresh_process, parser, write
 from contnet import ContinuousNet
-from contnet.classifier import how_to_compile
 from contnet.networks import continuous
+from contnet.training.classifier import how_to_compile
 
 
-def row(scheme: str, depth: int, as_a_whole: bool, rounds: int, device: str, threads: int) -> dict[str, float]:
+def row(
+    scheme: str, depth: int, as_a_whole: bool, rounds: int, device: str, threads: int
+) -> dict[str, float]:
     """Seconds of the first training step, and of one after it."""
     torch.set_num_threads(threads)
     continuous.WHOLE_UP_TO = 10**6 if as_a_whole else 0
@@ -34,16 +36,27 @@ def main() -> None:
     made = parser(__doc__, "compile_time", rounds=10)
     made.add_argument("--scheme", default="rk4_classic")
     made.add_argument("--depths", type=int, nargs="+", default=[2, 4, 8, 16])
-    made.add_argument("--whole", type=int, nargs="*", default=[2, 4], help="depths to compile as a whole, too")
+    made.add_argument(
+        "--whole", type=int, nargs="*", default=[2, 4], help="depths to compile as a whole, too"
+    )
     options = made.parse_args()
     os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
 
     found: dict[str, dict[int, dict[str, float]]] = {"steps": {}, "whole": {}}
     chosen: dict[int, dict[str, float]] = {}
     for depth in options.depths:
-        shallow = ContinuousNet(initial_time_d=depth, scheme=options.scheme).n_f_evals <= continuous.WHOLE_UP_TO
+        shallow = (
+            ContinuousNet(initial_time_d=depth, scheme=options.scheme).n_f_evals
+            <= continuous.WHOLE_UP_TO
+        )
         for design in ("steps", "whole") if shallow or depth in options.whole else ("steps",):
-            arguments: tuple[Any, ...] = (options.scheme, depth, design == "whole", options.rounds, options.device)
+            arguments: tuple[Any, ...] = (
+                options.scheme,
+                depth,
+                design == "whole",
+                options.rounds,
+                options.device,
+            )
             found[design][depth] = one = in_fresh_process(row, *arguments, torch.get_num_threads())
             figures = f"first step {one['first']:6.1f} s, then {1e3 * one['step']:7.1f} ms"
             print(f"{options.scheme}, K={depth:2}, compiled by {design:5}: {figures}", flush=True)
@@ -51,8 +64,14 @@ def main() -> None:
     low, high = min(options.depths), max(options.depths)
     by_steps = found["steps"][high]["first"] / found["steps"][low]["first"]
     as_shipped = chosen[high]["first"] / chosen[low]["first"]
-    print(f"first step at K={high} over K={low}: by steps {by_steps:.2f}, as contnet chooses {as_shipped:.2f}")
-    write(options.json, {**found, "by_steps": by_steps, "as_contnet_chooses": as_shipped}, options.device)
+    print(
+        f"first step at K={high} over K={low}: by steps {by_steps:.2f}, as contnet chooses {as_shipped:.2f}"
+    )
+    write(
+        options.json,
+        {**found, "by_steps": by_steps, "as_contnet_chooses": as_shipped},
+        options.device,
+    )
 
 
 if __name__ == "__main__":

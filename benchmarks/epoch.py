@@ -19,10 +19,13 @@ from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from benchmarks.measure import TrainingStep, parser, ratio, shown, write
-from contnet import ContinuousNet, build
-from contnet.classifier import how_to_compile
-from contnet.heap import keep_freed_memory
-from contnet.monitoring import LastEpoch, Throughput, quieten
+from contnet import ContinuousNet
+from contnet.commands import build
+from contnet.commands.console import quieten
+from contnet.commands.memory import keep_freed_memory
+from contnet.training.callbacks.last_epoch import LastEpoch
+from contnet.training.callbacks.throughput import Throughput
+from contnet.training.classifier import how_to_compile
 
 CONF = Path(__file__).parents[1] / "conf"
 BATCH_SIZE = 128
@@ -35,7 +38,9 @@ def make_images(root: Path, n_batches: int) -> None:
         for i in range(n_images):
             folder = root / split / str(i % 10)
             folder.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(noise.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+            Image.fromarray(noise.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(
+                folder / f"{i}.png"
+            )
 
 
 class Turns(Callback):
@@ -70,10 +75,21 @@ def main() -> None:
     keep_freed_memory()  # as train.py does
     with tempfile.TemporaryDirectory() as folder:
         make_images(Path(folder) / "images", options.batches)
-        overrides = [f"run_dir={folder}/run", "dataset=image_folder", f"dataset.root={folder}/images"]
-        overrides += ["dataset.val_size=0", f"dataset.batch_size={BATCH_SIZE}", "model.initial_time_d=2"]
+        overrides = [
+            f"run_dir={folder}/run",
+            "dataset=image_folder",
+            f"dataset.root={folder}/images",
+        ]
+        overrides += [
+            "dataset.val_size=0",
+            f"dataset.batch_size={BATCH_SIZE}",
+            "model.initial_time_d=2",
+        ]
         overrides += [f"scheme={options.scheme}", f"epochs={options.rounds + 1}", "compile=true"]
-        overrides += [f"trainer={'gpu' if options.device == 'cuda' else 'cpu'}", "trainer.precision=bf16-mixed"]
+        overrides += [
+            f"trainer={'gpu' if options.device == 'cuda' else 'cpu'}",
+            "trainer.precision=bf16-mixed",
+        ]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             HydraConfig.instance().set_config(compose("train", overrides, return_hydra_config=True))
             config = compose("train", overrides)
@@ -81,13 +97,19 @@ def main() -> None:
         classifier = build.classifier(config, build.network(config, data), data)
         network = ContinuousNet(initial_time_d=2, scheme=options.scheme)
         network.compile(**how_to_compile(network, torch.device(options.device)))
-        turns = Turns(TrainingStep(network, batch_size=BATCH_SIZE, device=options.device), options.batches)
-        build.trainer(config, classifier, data, turns, Throughput(), LastEpoch()).fit(classifier, data.train_loader(0))
+        turns = Turns(
+            TrainingStep(network, batch_size=BATCH_SIZE, device=options.device), options.batches
+        )
+        build.trainer(config, classifier, data, turns, Throughput(), LastEpoch()).fit(
+            classifier, data.train_loader(0)
+        )
     seconds = {side: values[1:] for side, values in turns.seconds.items()}  # the first compiles
     n_images = options.batches * BATCH_SIZE
     speed = {side: n_images / statistics.median(values) for side, values in seconds.items()}
     found = ratio(seconds["bare"], seconds["epoch"])
-    print(f"train.py's epochs: {speed['epoch']:.0f} images/s; the bare training step: {speed['bare']:.0f} images/s")
+    print(
+        f"train.py's epochs: {speed['epoch']:.0f} images/s; the bare training step: {speed['bare']:.0f} images/s"
+    )
     print(f"epochs over bare steps, images per second: {shown(found)}")
     write(options.json, {"images_per_second": speed, "ratio": found}, options.device)
 

@@ -26,7 +26,11 @@ from torch import Tensor
 ROOT = Path(__file__).parents[1]
 RUN = (
     *("model.alpha=4", "refine.epochs=[3,7]", "refine.variance=0.1", "lr_schedule.milestones=[9]"),
-    *("dataset.batch_size=32", "callbacks.checkpoint.every_n_minutes=0.0033", "trainer.accelerator=cpu"),
+    *(
+        "dataset.batch_size=32",
+        "callbacks.checkpoint.every_n_minutes=0.0033",
+        "trainer.accelerator=cpu",
+    ),
 )
 WALL_CLOCK = {"train_seconds", "images_per_second"}
 LONGEST_DELAY = 2.0
@@ -37,7 +41,9 @@ def start(folder: Path, *overrides: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(ROOT / "train.py"), *RUN, *overrides, f"hydra.run.dir={folder}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     log = (folder.parent / f"{folder.name}.log").open("ab")
-    return subprocess.Popen(command, cwd=folder.parent, env=environment, stdout=log, stderr=log, start_new_session=True)
+    return subprocess.Popen(
+        command, cwd=folder.parent, env=environment, stdout=log, stderr=log, start_new_session=True
+    )
 
 
 def has_begun(folder: Path, n_logs: int) -> bool:
@@ -48,7 +54,9 @@ def has_begun(folder: Path, n_logs: int) -> bool:
 def members(leader: int) -> list[int]:
     """The processes that train: the leader and the children that are its like."""
     children = Path(f"/proc/{leader}/task/{leader}/children").read_text().split()
-    like = [int(pid) for pid in children if b"train.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    like = [
+        int(pid) for pid in children if b"train.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
     return [leader, *like]
 
 
@@ -82,10 +90,15 @@ def kill_and_restart(folder: Path, n_kills: int, overrides: list[str]) -> tuple[
                 kills += 1
                 unfinished = list(folder.glob("checkpoints/.*"))
                 while_writing += bool(unfinished)
-                print(f"kill {kills}{', while a checkpoint was written' if unfinished else ''}", flush=True)
+                print(
+                    f"kill {kills}{', while a checkpoint was written' if unfinished else ''}",
+                    flush=True,
+                )
                 continue
         if process.wait() != 0:
-            sys.exit(f"the run failed: see {folder}.log\n{Path(f'{folder}.log').read_text()[-2000:]}")
+            sys.exit(
+                f"the run failed: see {folder}.log\n{Path(f'{folder}.log').read_text()[-2000:]}"
+            )
         return kills, while_writing
 
 
@@ -93,7 +106,9 @@ def outcome(folder: Path) -> dict[str, Any]:
     """All that a run leaves, but for wall-clock times."""
     checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     with (folder / "metrics.csv").open() as file:
-        rows = [{k: v for k, v in row.items() if k not in WALL_CLOCK} for row in csv.DictReader(file)]
+        rows = [
+            {k: v for k, v in row.items() if k not in WALL_CLOCK} for row in csv.DictReader(file)
+        ]
     result = json.loads((folder / "result.json").read_text())
     kept = {k: v for k, v in result.items() if k not in {*WALL_CLOCK, "overrides", "git_commit"}}
     parts = ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")
@@ -111,12 +126,18 @@ def differences(a: Any, b: Any, where: str = "") -> list[str]:
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         if len(a) != len(b):
             return [f"{where}: {len(a)} and {len(b)} entries"]
-        return [found for i, (x, y) in enumerate(zip(a, b, strict=True)) for found in differences(x, y, f"{where}.{i}")]
+        return [
+            found
+            for i, (x, y) in enumerate(zip(a, b, strict=True))
+            for found in differences(x, y, f"{where}.{i}")
+        ]
     return [] if a == b else [f"{where}: {a!r} and {b!r}"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
@@ -134,7 +155,9 @@ def main() -> None:
     print(f"{kills} kills, {while_writing} of them while a checkpoint was written")
     if found:
         sys.exit("the killed run ended differently:\n" + "\n".join(found[:20]))
-    print("weights, optimizer, learning rate and figures are those of the run that was never killed, bit for bit")
+    print(
+        "weights, optimizer, learning rate and figures are those of the run that was never killed, bit for bit"
+    )
     if kills < arguments.kills:
         sys.exit(f"the run was over after {kills} of {arguments.kills} kills")
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from contnet import report
+from contnet.runs import provenance
 
 OTHER_SOLVERS = {d.name: d.version for d in distributions() if d.name in ("torchdyn", "torchode")}
 """Versions of those that are installed."""
@@ -36,7 +36,9 @@ class TrainingStep:
     ) -> None:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.network = network.to(device).to(memory_format=layout)
-        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+        self.optimizer = torch.optim.SGD(
+            self.network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4
+        )
         self.images = torch.randn(batch_size, 3, 32, 32, device=device).to(memory_format=layout)
         self.labels = torch.randint(0, 10, (batch_size,), device=device)
         self.precision = precision
@@ -85,18 +87,28 @@ class OwnProcess:
         make: (*arguments) -> the side, there.
     """
 
-    def __init__(self, make: Callable[..., Callable[[], Any]], *arguments: Any, device: str) -> None:
+    def __init__(
+        self, make: Callable[..., Callable[[], Any]], *arguments: Any, device: str
+    ) -> None:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         threads = torch.get_num_threads()
-        context.Process(target=_serve, args=(theirs, make, arguments, device, threads), daemon=True).start()
+        context.Process(
+            target=_serve, args=(theirs, make, arguments, device, threads), daemon=True
+        ).start()
 
     def __call__(self) -> None:
         self.connection.send(None)
         self.connection.recv()
 
 
-def _serve(connection: Any, make: Callable[..., Callable[[], Any]], arguments: Any, device: str, threads: int) -> None:
+def _serve(
+    connection: Any,
+    make: Callable[..., Callable[[], Any]],
+    arguments: Any,
+    device: str,
+    threads: int,
+) -> None:
     torch.set_num_threads(threads)
     side = make(*arguments)
     with suppress(EOFError):  # the other end is closed
@@ -123,11 +135,17 @@ def shown(found: Mapping[str, float]) -> str:
     return f"{found['median']:.3f} (quartiles {found['low']:.3f} to {found['high']:.3f})"
 
 
-def parser(description: str | None, name: str, rounds: int | None = None) -> argparse.ArgumentParser:
+def parser(
+    description: str | None, name: str, rounds: int | None = None
+) -> argparse.ArgumentParser:
     """The options that every benchmark has."""
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     if rounds is not None:
-        made.add_argument("--rounds", type=int, default=rounds, help="times that each side is measured")
+        made.add_argument(
+            "--rounds", type=int, default=rounds, help="times that each side is measured"
+        )
     made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     made.add_argument("--json", type=Path, default=Path(f"outputs/benchmarks/{name}.json"))
     return made
@@ -135,12 +153,16 @@ def parser(description: str | None, name: str, rounds: int | None = None) -> arg
 
 def machine(device: str = "cpu") -> str:
     """Where a figure was measured."""
-    return f"{report.machine(torch.device(device))}, torch {torch.__version__}"
+    return f"{provenance.machine(torch.device(device))}, torch {torch.__version__}"
 
 
 def write(path: Path, result: dict[str, Any], device: str = "cpu") -> None:
     """Keep a result, with its machine, and say where."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = {**result, "machine": machine(device), "versions": {**report.versions(), **OTHER_SOLVERS}}
+    found = {
+        **result,
+        "machine": machine(device),
+        "versions": {**provenance.versions(), **OTHER_SOLVERS},
+    }
     path.write_text(json.dumps(found, indent=2) + "\n")
     print(f"{machine(device)}; written to {path}")

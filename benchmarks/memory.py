@@ -17,13 +17,15 @@ from torch import Tensor, nn
 
 from benchmarks.measure import TrainingStep, in_fresh_process, in_turns, parser, ratio, shown, write
 from contnet import ContinuousNet
-from contnet.gradient import GRADIENTS
+from contnet.ode.gradient import GRADIENTS
 
 DEPTHS = (1, 2, 4, 8, 16)
 
 
 def training_step(scheme: str, depth: int, gradient: str, device: str) -> TrainingStep:
-    return TrainingStep(ContinuousNet(initial_time_d=depth, scheme=scheme, gradient=gradient), device=device)
+    return TrainingStep(
+        ContinuousNet(initial_time_d=depth, scheme=scheme, gradient=gradient), device=device
+    )
 
 
 def peak(scheme: str, depth: int, gradient: str, device: str, threads: int) -> dict[str, float]:
@@ -82,19 +84,26 @@ def activations_of_a_node(device: str) -> float:
 
 def main() -> None:
     made = parser(__doc__, "memory", rounds=5)
-    made.add_argument("--scheme", default="rk4", help="one that torchdiffeq has, too, for the adjoint")
+    made.add_argument(
+        "--scheme", default="rk4", help="one that torchdiffeq has, too, for the adjoint"
+    )
     options = made.parse_args()
     device, threads = options.device, torch.get_num_threads()
 
     def measured(scheme: str, depth: int, gradient: str) -> dict[str, float]:
         found: dict[str, float] = in_fresh_process(peak, scheme, depth, gradient, device, threads)
         name = f"{scheme}, K={depth}, {gradient}:"
-        print(f"{name:34} {found['peak'] / 1e6:8.1f} MB at the peak, {found['held'] / 1e6:5.1f} MB held", flush=True)
+        print(
+            f"{name:34} {found['peak'] / 1e6:8.1f} MB at the peak, {found['held'] / 1e6:5.1f} MB held",
+            flush=True,
+        )
         return found
 
     kept = {gradient: measured(options.scheme, DEPTHS[-1], gradient) for gradient in GRADIENTS}
     depths = {depth: measured("euler", depth, "backprop") for depth in DEPTHS}
-    steps = {gradient: training_step(options.scheme, DEPTHS[-1], gradient, device) for gradient in kept}
+    steps = {
+        gradient: training_step(options.scheme, DEPTHS[-1], gradient, device) for gradient in kept
+    }
     seconds = in_turns(steps, options.rounds, device, warm_up=1)
     over_backprop: dict[str, dict[str, Any]] = {
         gradient: {
@@ -109,11 +118,20 @@ def main() -> None:
     kept_per_node = activations_of_a_node(device)
     for gradient, found in over_backprop.items():
         memory, time = found["memory"], shown(found["time"])
-        print(f"{gradient} over backprop, {options.scheme}, K={deep}: memory {memory:.3f}, time {time}")
+        print(
+            f"{gradient} over backprop, {options.scheme}, K={deep}: memory {memory:.3f}, time {time}"
+        )
     each = ", ".join(f"{n / 1e6:.1f}" for n in between)
-    print(f"Euler, for each further node: {per_node / 1e6:.1f} MB (from 1 to 2, 4, 8 and 16 nodes: {each})")
+    print(
+        f"Euler, for each further node: {per_node / 1e6:.1f} MB (from 1 to 2, 4, 8 and 16 nodes: {each})"
+    )
     print(f"  of which autograd keeps {kept_per_node / 1e6:.1f} MB of activations for the way back")
-    result = {"kept": kept, "depths": depths, "over_backprop": over_backprop, "bytes_per_node": per_node}
+    result = {
+        "kept": kept,
+        "depths": depths,
+        "over_backprop": over_backprop,
+        "bytes_per_node": per_node,
+    }
     result["activation_bytes_per_node"] = kept_per_node
     write(options.json, result, device)
 

@@ -27,7 +27,9 @@ def refined(depth: int, scheme: str) -> ContinuousNet:
 
 def saved(cost: dict[int, float]) -> float:
     """Cost of the refined run over that of the deepest network throughout."""
-    return sum(EPOCHS[depth] * cost[depth] for depth in DEPTHS) / (sum(EPOCHS.values()) * cost[DEPTHS[-1]])
+    return sum(EPOCHS[depth] * cost[depth] for depth in DEPTHS) / (
+        sum(EPOCHS.values()) * cost[DEPTHS[-1]]
+    )
 
 
 def main() -> None:
@@ -38,11 +40,18 @@ def main() -> None:
     options = made.parse_args()
 
     settings = {"batch_size": options.batch_size, "precision": getattr(torch, options.precision)}
-    steps = {d: TrainingStep(refined(d, options.scheme), device=options.device, **settings) for d in DEPTHS}
+    steps = {
+        d: TrainingStep(refined(d, options.scheme), device=options.device, **settings)
+        for d in DEPTHS
+    }
     flops = {depth: step.flops() for depth, step in steps.items()}
-    seconds = in_turns({str(depth): step for depth, step in steps.items()}, options.rounds, options.device)
+    seconds = in_turns(
+        {str(depth): step for depth, step in steps.items()}, options.rounds, options.device
+    )
     medians = {depth: statistics.median(seconds[str(depth)]) for depth in DEPTHS}
-    ratios = [saved({depth: seconds[str(depth)][i] for depth in DEPTHS}) for i in range(options.rounds)]
+    ratios = [
+        saved({depth: seconds[str(depth)][i] for depth in DEPTHS}) for i in range(options.rounds)
+    ]
     ratio, (low, _, high) = saved(medians), statistics.quantiles(ratios, n=4)
     bound = saved({depth: float(n) for depth, n in flops.items()})
     result = {
@@ -54,8 +63,12 @@ def main() -> None:
         "settings": {key: str(value) for key, value in vars(options).items()},
     }
     for depth in DEPTHS:
-        print(f"depth {depth}: {1 / medians[depth]:6.2f} steps/s  {flops[depth] / 1e9:7.1f} GFLOP a step")
-    print(f"refined over 8-8-8 throughout: {ratio:.3f} of the time (quartiles {low:.3f} to {high:.3f})")
+        print(
+            f"depth {depth}: {1 / medians[depth]:6.2f} steps/s  {flops[depth] / 1e9:7.1f} GFLOP a step"
+        )
+    print(
+        f"refined over 8-8-8 throughout: {ratio:.3f} of the time (quartiles {low:.3f} to {high:.3f})"
+    )
     print(f"arithmetic alone:              {bound:.3f}")
     write(options.json, result, options.device)
 

@@ -25,12 +25,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from contnet import build
-from contnet.checkpointing import INTERRUPTED, REQUEUE
-from contnet.command_line import CONF, explain, options_of
+from contnet.commands import build
+from contnet.commands.messages import CONF, explain, options_of
 from contnet.errors import ConfigError
-from contnet.resume import LAST, key_of, override_of, overrides_of
-from contnet.sweep_summary import write_csv
+from contnet.runs.resume import LAST, key_of, override_of, overrides_of
+from contnet.runs.tables import write_csv
+from contnet.training.callbacks.checkpointing import INTERRUPTED, REQUEUE
 
 ROOT = Path(__file__).parents[1]
 ROWS = options_of("experiment")
@@ -56,7 +56,9 @@ class Row:
     def parse(cls, text: str) -> "Row":
         experiment, *overrides = text.split() or [""]
         if experiment not in ROWS:
-            raise argparse.ArgumentTypeError(f"{experiment!r} is no row; there are {', '.join(ROWS)}")
+            raise argparse.ArgumentTypeError(
+                f"{experiment!r} is no row; there are {', '.join(ROWS)}"
+            )
         return cls(experiment, tuple(overrides))
 
     def __str__(self) -> str:
@@ -90,7 +92,10 @@ class Row:
 
     def runs(self, seeds: list[int], overrides: list[str], output: Path) -> list["Run"]:
         folder = output / re.sub(r"[^\w.-]+", "-", str(self))
-        return [Run(self, seed, [*self.options(overrides), f"seed={seed}"], folder / str(seed)) for seed in seeds]
+        return [
+            Run(self, seed, [*self.options(overrides), f"seed={seed}"], folder / str(seed))
+            for seed in seeds
+        ]
 
 
 def refuse_its_own(overrides: list[str]) -> None:
@@ -98,7 +103,9 @@ def refuse_its_own(overrides: list[str]) -> None:
     for override in overrides:
         key = key_of(override)
         if key in ITS_OWN:
-            raise ConfigError(f"{key} must be left out of overrides, got {override}; {ITS_OWN[key]} sets it")
+            raise ConfigError(
+                f"{key} must be left out of overrides, got {override}; {ITS_OWN[key]} sets it"
+            )
 
 
 def seeds_figures(experiment: str) -> tuple[float, int] | None:
@@ -124,18 +131,26 @@ class Run:
         """Raises ConfigError if the folder holds another run."""
         if not self.result.exists() and not (self.folder / LAST).exists():
             return
-        used = [override for override in overrides_of(self.folder) if key_of(override) != "ckpt_path"]
+        used = [
+            override for override in overrides_of(self.folder) if key_of(override) != "ckpt_path"
+        ]
         if effective(used) != effective(self.options):
             wanted = " ".join(self.options)
-            raise ConfigError(f"{self.folder} holds a run with other overrides than {wanted}; choose another --output")
+            raise ConfigError(
+                f"{self.folder} holds a run with other overrides than {wanted}; choose another --output"
+            )
 
     def train(self) -> dict[str, Any] | None:
         """The result, which is made if there is none; None if that failed."""
         if not self.result.exists():
             last = self.folder / LAST
             resume = [override_of("ckpt_path", last.resolve())] if last.exists() else []
-            print(f"{self.row}, seed {self.seed}: {'resuming' if resume else 'training'}", flush=True)
-            run_to_its_end([*self.options, *resume, override_of("hydra.run.dir", self.folder.resolve())])
+            print(
+                f"{self.row}, seed {self.seed}: {'resuming' if resume else 'training'}", flush=True
+            )
+            run_to_its_end(
+                [*self.options, *resume, override_of("hydra.run.dir", self.folder.resolve())]
+            )
         return json.loads(self.result.read_text()) if self.result.exists() else None
 
 
@@ -156,8 +171,12 @@ def run_to_its_end(overrides: list[str]) -> None:
             for process in processes:
                 process.send_signal(number)
 
-    handlers = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    processes.append(subprocess.Popen([sys.executable, str(ROOT / "train.py"), *overrides], cwd=ROOT))
+    handlers = {
+        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    processes.append(
+        subprocess.Popen([sys.executable, str(ROOT / "train.py"), *overrides], cwd=ROOT)
+    )
     processes[0].wait()
     for number, handler in handlers.items():
         signal.signal(number, handler)
@@ -166,7 +185,9 @@ def run_to_its_end(overrides: list[str]) -> None:
         sys.exit(INTERRUPTED if told[0] == signal.SIGINT else REQUEUE)
 
 
-def table_row(row: Row, overrides: list[str], results: list[dict[str, Any] | None]) -> dict[str, Any]:
+def table_row(
+    row: Row, overrides: list[str], results: list[dict[str, Any] | None]
+) -> dict[str, Any]:
     """What the seed states beside what was measured; accuracies in percent, times in minutes."""
     config = row.composed(overrides)
     done = [result for result in results if result is not None]
@@ -176,7 +197,9 @@ def table_row(row: Row, overrides: list[str], results: list[dict[str, Any] | Non
     data = [config.dataset._target_.rpartition(".")[2], config.dataset.get("root")]
     return {
         "row": str(row),
-        "scheme": OmegaConf.select(config, "scheme.name") if "initial_time_d" in config.model else None,
+        "scheme": OmegaConf.select(config, "scheme.name")
+        if "initial_time_d" in config.model
+        else None,
         "refined": " ".join(map(str, config.refine.epochs)) or None,
         "epochs": config.epochs,
         "parameters": done[0]["parameters"] if done else None,
@@ -203,7 +226,11 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         ours = "-"
         if row["accuracy_mean"] is not None:
             spread = "" if row["accuracy_std"] is None else f" ± {row['accuracy_std']:.2f}"
-            n_runs = f"{row['seeds']} of {row['seeds'] + row['failed']}" if row["failed"] else row["seeds"]
+            n_runs = (
+                f"{row['seeds']} of {row['seeds'] + row['failed']}"
+                if row["failed"]
+                else row["seeds"]
+            )
             ours = f"{row['accuracy_mean']:.2f}{spread} % ({n_runs})"
         cells = [
             f"`{row['row']}`",
@@ -225,11 +252,20 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="+", type=Row.parse, metavar="ROW", help=f"of {', '.join(ROWS)}")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "rows", nargs="+", type=Row.parse, metavar="ROW", help=f"of {', '.join(ROWS)}"
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument(
-        "--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE", help="for all rows"
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help="for all rows",
     )
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"))
     arguments = parser.parse_args()
@@ -240,7 +276,9 @@ def main() -> None:
         for row in rows:
             first = folders.setdefault(runs[row][0].folder, row)
             if first != row:
-                raise ConfigError(f"{first} and {row} would share a folder; give them an --output each")
+                raise ConfigError(
+                    f"{first} and {row} would share a folder; give them an --output each"
+                )
             refuse_its_own([*row.overrides, *arguments.overrides])
             for run in runs[row]:
                 row.composed([*arguments.overrides, f"seed={run.seed}"])

@@ -17,7 +17,7 @@ from torchdiffeq import odeint
 
 from benchmarks.measure import in_turns, parser, ratio, shown, write
 from contnet import ODEBlock
-from contnet.units import ResidualUnit
+from contnet.networks.units import ResidualUnit
 
 N_TIME_STEPS = (1, 2, 4, 8, 16, 32, 64)
 CHANNELS = 64
@@ -25,7 +25,9 @@ Solver = Callable[[Tensor], Tensor]
 
 
 def residual_unit() -> nn.Module:
-    return ResidualUnit(CHANNELS, CHANNELS, batch_norm=True, use_skipinit=False, activation_before_conv=False)
+    return ResidualUnit(
+        CHANNELS, CHANNELS, batch_norm=True, use_skipinit=False, activation_before_conv=False
+    )
 
 
 def training(solver: Solver, x: Tensor) -> Callable[[], None]:
@@ -64,7 +66,9 @@ def with_torchode(rate: nn.Module, n: int, method: str) -> Solver:
     def solve(x: Tensor) -> Tensor:
         shape = x.shape
         term = torchode.ODETerm(lambda t, y: rate(y.view(shape)).flatten(1))
-        problem = torchode.InitialValueProblem(y0=x.flatten(1), t_start=x.new_zeros(len(x)), t_end=x.new_ones(len(x)))
+        problem = torchode.InitialValueProblem(
+            y0=x.flatten(1), t_start=x.new_zeros(len(x)), t_end=x.new_ones(len(x))
+        )
         step = torchode.Euler(term=term)
         solver = torchode.AutoDiffAdjoint(step, torchode.FixedStepController())
         states: Tensor = solver.solve(problem, term, dt0=x.new_full((len(x),), 1 / n)).ys
@@ -91,7 +95,10 @@ def precision_of_the_state(x: Tensor, device: str) -> dict[int, dict[str, float]
             exact = copy.deepcopy(block).double()(x.double())
             with torch.autocast(device, torch.bfloat16):
                 states = {"float32": block(x), "bfloat16": bfloat16_state(block, x)}
-        found[n] = {name: float((state.double() - exact).norm() / (exact - x).norm()) for name, state in states.items()}
+        found[n] = {
+            name: float((state.double() - exact).norm() / (exact - x).norm())
+            for name, state in states.items()
+        }
     return found
 
 
@@ -104,7 +111,9 @@ def main() -> None:
     x = torch.randn(options.batch_size, CHANNELS, 8, 8, device=device)
 
     blocks = {str(n): ODEBlock(residual_unit, n_time_steps=n).to(device) for n in N_TIME_STEPS}
-    seconds = in_turns({n: training(block, x) for n, block in blocks.items()}, options.rounds, device)
+    seconds = in_turns(
+        {n: training(block, x) for n, block in blocks.items()}, options.rounds, device
+    )
     medians = {int(n): statistics.median(values) for n, values in seconds.items()}
     # Least squares of the relative residuals, for a line through the origin.
     slope = sum(m / n for n, m in medians.items()) / sum((m / n) ** 2 for n, m in medians.items())
@@ -133,8 +142,14 @@ def main() -> None:
     precision = precision_of_the_state(x, device)
     print("distance of x(1) from float64, relative to the way it went, rates in bfloat16 (Euler):")
     for n, distances in precision.items():
-        print(f"  {n:2} steps: state in float32 {distances['float32']:.1e}, in bfloat16 {distances['bfloat16']:.1e}")
-    result = {"milliseconds": {n: 1e3 * m for n, m in medians.items()}, "residuals": residuals, "others": compared}
+        print(
+            f"  {n:2} steps: state in float32 {distances['float32']:.1e}, in bfloat16 {distances['bfloat16']:.1e}"
+        )
+    result = {
+        "milliseconds": {n: 1e3 * m for n, m in medians.items()},
+        "residuals": residuals,
+        "others": compared,
+    }
     write(options.json, {**result, "precision": precision}, device)
 
 

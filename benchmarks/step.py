@@ -18,9 +18,9 @@ from torchdiffeq import odeint
 
 from benchmarks.measure import OwnProcess, TrainingStep, in_turns, parser, ratio, shown, write
 from contnet import ContinuousNet, ResNet
-from contnet.classifier import how_to_compile
-from contnet.heap import keep_freed_memory
-from contnet.ode_block import ODEBlock
+from contnet.commands.memory import keep_freed_memory
+from contnet.ode.block import ODEBlock
+from contnet.training.classifier import how_to_compile
 
 STEPS_A_TURN = 4
 FAST = ("resnet", "our_euler", "our_rk4")
@@ -58,7 +58,9 @@ def network(name: str) -> nn.Module:
     if name == "resnet":
         return ResNet(depth=20)
     integrated, scheme = name.split("_")
-    return stock(scheme) if integrated == "stock" else ContinuousNet(initial_time_d=2, scheme=scheme)
+    return (
+        stock(scheme) if integrated == "stock" else ContinuousNet(initial_time_d=2, scheme=scheme)
+    )
 
 
 def fast(name: str, device: str) -> Callable[[], None]:
@@ -70,7 +72,10 @@ def fast(name: str, device: str) -> Callable[[], None]:
 
 
 def plain(name: str, device: str) -> Callable[[], None]:
-    return partial(several, TrainingStep(network(name), precision=torch.float32, channels_last=False, device=device))
+    return partial(
+        several,
+        TrainingStep(network(name), precision=torch.float32, channels_last=False, device=device),
+    )
 
 
 def several(step: TrainingStep) -> None:
@@ -99,12 +104,20 @@ def main() -> None:
         print(f"{name:17} {1e3 * median:7.1f} ms a step")
     arithmetic = work["our_rk4"] / work["our_euler"]
     print(f"Euler over ResNet-20, compiled:           {shown(found['euler_over_resnet'])}")
-    print(f"RK4 over Euler, compiled:                 {shown(found['rk4_over_euler'])}; arithmetic {arithmetic:.2f}")
-    print(f"torchdiffeq as its users run it, Euler:   {shown(found['stock_over_fast_euler'])} times contnet's time")
+    print(
+        f"RK4 over Euler, compiled:                 {shown(found['rk4_over_euler'])}; arithmetic {arithmetic:.2f}"
+    )
+    print(
+        f"torchdiffeq as its users run it, Euler:   {shown(found['stock_over_fast_euler'])} times contnet's time"
+    )
     print(f"torchdiffeq as its users run it, RK4:     {shown(found['stock_over_fast_rk4'])} times")
-    print(f"torchdiffeq, everything else equal, Euler: {shown(found['stock_over_plain_euler'])} times")
+    print(
+        f"torchdiffeq, everything else equal, Euler: {shown(found['stock_over_plain_euler'])} times"
+    )
     print(f"torchdiffeq, everything else equal, RK4:  {shown(found['stock_over_plain_rk4'])} times")
-    write(options.json, {"seconds": medians, "arithmetic_rk4_over_euler": arithmetic, **found}, device)
+    write(
+        options.json, {"seconds": medians, "arithmetic_rk4_over_euler": arithmetic, **found}, device
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.measure import parser, write
 from contnet import ContinuousNet
-from contnet.classifier import Normalise
+from contnet.data.normalise import Normalise
 from contnet.invariance.outcome import Batches
 from contnet.invariance.store import Store
 from contnet.invariance.study import Plan, Subject, study
@@ -47,7 +47,9 @@ def main() -> None:
     pixels = torch.randint(0, 256, (arguments.images, 3, 32, 32), dtype=torch.uint8, device=device)
     labels = torch.randint(0, 10, (arguments.images,), device=device)
     normalise = Normalise((0.5, 0.5, 0.5), (0.2, 0.2, 0.2)).to(device)
-    network = ContinuousNet(initial_time_d=2).to(device).to(memory_format=torch.channels_last).eval()
+    network = (
+        ContinuousNet(initial_time_d=2).to(device).to(memory_format=torch.channels_last).eval()
+    )
     precision = partial(torch.autocast, device.type, torch.bfloat16)
     loader = list(zip(pixels.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True))
     subject = Subject(
@@ -68,9 +70,13 @@ def main() -> None:
         print(line, flush=True)
         if " 1 step" in line or "16 steps" in line:  # the two sides take turns
             with precision():
-                per_evaluation.append(seconds_per_evaluation(network_as_trained, plain, arguments.images))
+                per_evaluation.append(
+                    seconds_per_evaluation(network_as_trained, plain, arguments.images)
+                )
 
-    network_as_trained = ContinuousNet(initial_time_d=2).to(device).to(memory_format=torch.channels_last).eval()
+    network_as_trained = (
+        ContinuousNet(initial_time_d=2).to(device).to(memory_format=torch.channels_last).eval()
+    )
     with precision():
         seconds_per_evaluation(network_as_trained, plain[:2], 2 * BATCH_SIZE)
     with tempfile.TemporaryDirectory() as folder:
@@ -89,7 +95,9 @@ def main() -> None:
         "spread": [1e6 * min(per_evaluation), 1e6 * max(per_evaluation)],
         "ratio": ratio,
     }
-    print(f"sweep of {len(found.results)} manifestations, {n_f_evals} rate evaluations an image: {swept:.1f} s")
+    print(
+        f"sweep of {len(found.results)} manifestations, {n_f_evals} rate evaluations an image: {swept:.1f} s"
+    )
     print(f"plain inference: {1e6 * unit:.1f} us an evaluation ({len(per_evaluation)} times)")
     print(f"sweep over the sum of its rate evaluations: {ratio:.3f} (target: at most 1.15)")
     write(arguments.json, result, arguments.device)

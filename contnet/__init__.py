@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from contnet.networks.continuous import ContinuousNet, WideContinuousNet
     from contnet.networks.residual import ResNet, WideResNet
-    from contnet.ode_block import ODEBlock
-    from contnet.projection import project
-    from contnet.schemes import ADAPTIVE_SCHEMES, SCHEMES, AdaptiveScheme, Scheme
+    from contnet.ode.block import ODEBlock
+    from contnet.ode.projection import project
+    from contnet.ode.schemes import ADAPTIVE_SCHEMES, SCHEMES, AdaptiveScheme, Scheme
 
 __version__ = "0.1.0"
 
@@ -26,16 +26,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ADAPTIVE_SCHEMES": "contnet.schemes",
-    "SCHEMES": "contnet.schemes",
-    "AdaptiveScheme": "contnet.schemes",
+    "ADAPTIVE_SCHEMES": "contnet.ode.schemes",
+    "SCHEMES": "contnet.ode.schemes",
+    "AdaptiveScheme": "contnet.ode.schemes",
     "ContinuousNet": "contnet.networks.continuous",
-    "ODEBlock": "contnet.ode_block",
+    "ODEBlock": "contnet.ode.block",
     "ResNet": "contnet.networks.residual",
-    "Scheme": "contnet.schemes",
+    "Scheme": "contnet.ode.schemes",
     "WideContinuousNet": "contnet.networks.continuous",
     "WideResNet": "contnet.networks.residual",
-    "project": "contnet.projection",
+    "project": "contnet.ode.projection",
 }
 
 

@@ -17,13 +17,20 @@ def integer(name: str, value: Any, minimum: int) -> int:
     return value
 
 
-def number(name: str, value: Any, minimum: float, below: float = math.inf, *, exclusive: bool = False) -> float:
+def number(
+    name: str, value: Any, minimum: float, below: float = math.inf, *, exclusive: bool = False
+) -> float:
     """A finite number in [minimum, below), or in (minimum, below) where `exclusive`."""
     allowed = f"greater than {minimum:g}" if exclusive else f"at least {minimum:g}"
     if below != math.inf:
         allowed += f" and less than {below:g}"
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not (minimum <= value < below) or (exclusive and value == minimum):
+    if (
+        not is_number
+        or not math.isfinite(value)
+        or not (minimum <= value < below)
+        or (exclusive and value == minimum)
+    ):
         raise ValueError(f"{name} must be a number {allowed}, got {value!r}")
     return value
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-sys.path.append(str(Path(__file__).parents[1]))  # train.py and evaluate.py are no part of the package
+sys.path.append(
+    str(Path(__file__).parents[1])
+)  # train.py and evaluate.py are no part of the package
 
 # Tests run beside each other, one thread each; and what is compared to the last bit is computed alike everywhere.
 torch.set_num_threads(1)
@@ -24,13 +26,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     monkeypatch.chdir(tmp_path)
 
     def call(entry: str, *overrides: str) -> tuple[int, str, str]:
-        import contnet.sweep_summary
+        import contnet.commands.sweep_summary
         import evaluate
         import train
 
         main = {"train": train.main, "evaluate": evaluate.main}[entry]
         monkeypatch.setattr(sys, "argv", [f"{entry}.py", *overrides])
-        monkeypatch.setattr(contnet.sweep_summary.SweepSummary, "directory", None)
+        monkeypatch.setattr(contnet.commands.sweep_summary.SweepSummary, "directory", None)
         monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
         capfd.readouterr()
         code = 0

@@ -12,10 +12,17 @@ from torch import Tensor
 ROOT = Path(__file__).parents[1]
 
 
-def script(code: str, *overrides: str, folder: Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+def script(
+    code: str, *overrides: str, folder: Path, timeout: float = 240
+) -> subprocess.CompletedProcess[str]:
     """Run train.py with the given overrides in a process of its own, after `code`."""
     driver = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}\nimport train; train.main()"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "HYDRA_FULL_ERROR": "0"}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONWARNINGS": "ignore",
+        "HYDRA_FULL_ERROR": "0",
+    }
     return subprocess.run(
         [sys.executable, "-c", driver, *overrides],
         cwd=folder,

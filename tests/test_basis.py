@@ -10,10 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from contnet import SCHEMES, ContinuousNet, ODEBlock, ResNet, Scheme, project
-from contnet.basis import BASES, Basis, ContinuousLinear, PiecewiseLinear, make_basis, projection
-from contnet.combination import Combination
-from contnet.refinement import hand_down
-from contnet.units import ResidualUnit
+from contnet.networks.units import ResidualUnit
+from contnet.ode.basis import (
+    BASES,
+    Basis,
+    ContinuousLinear,
+    PiecewiseLinear,
+    make_basis,
+    projection,
+)
+from contnet.ode.combination import Combination
+from contnet.training.callbacks.refinement import hand_down
 from tests.problems import Linear, slope
 
 BASES_AND_SIZES = [
@@ -45,7 +52,12 @@ def theta(block: ODEBlock, t: Fraction, *, from_left: bool = False) -> float:
 def some_times(n: int) -> list[tuple[Fraction, bool]]:
     """Times, knots of any basis of up to `n` elements among them, from either side."""
     times = {Fraction(i, d) for d in (*range(1, n + 1), 100) for i in range(d + 1)}
-    return [(t, side) for t in sorted(times) for side in (False, True) if (t, side) not in ((0, True), (1, False))]
+    return [
+        (t, side)
+        for t in sorted(times)
+        for side in (False, True)
+        if (t, side) not in ((0, True), (1, False))
+    ]
 
 
 @pytest.mark.parametrize(("name", "n"), BASES_AND_SIZES)
@@ -60,21 +72,31 @@ def test_theta_is_what_the_definition_says(name: str, n: int) -> None:
         else:
             in_element = n // 2 if name == "piecewise_linear" else n
             position = t * in_element
-            element = -(-position.numerator // position.denominator) - 1 if from_left else position // 1
+            element = (
+                -(-position.numerator // position.denominator) - 1 if from_left else position // 1
+            )
             s = float(position - element)
-            pair = nodes[2 * element : 2 * element + 2] if name == "piecewise_linear" else nodes[[element, element]]
+            pair = (
+                nodes[2 * element : 2 * element + 2]
+                if name == "piecewise_linear"
+                else nodes[[element, element]]
+            )
             expected = (1 - s) * pair[0] + s * pair[1]
         assert theta(block, t, from_left=from_left) == pytest.approx(expected, abs=1e-13)
 
 
 @pytest.mark.parametrize(("name", "n"), BASES_AND_SIZES)
-def test_refinement_keeps_theta_at_all_times_and_projecting_back_returns_the_nodes(name: str, n: int) -> None:
+def test_refinement_keeps_theta_at_all_times_and_projecting_back_returns_the_nodes(
+    name: str, n: int
+) -> None:
     block = ODEBlock(Value, n_basis=n, basis=name)
     before = copy.deepcopy(block)
     block.refine()
     assert (block.n_basis, block.n_time_steps) == (before.basis.n_refined, 2 * before.n_time_steps)
     for t, from_left in some_times(2 * n):
-        assert theta(block, t, from_left=from_left) == pytest.approx(theta(before, t, from_left=from_left), abs=1e-12)
+        assert theta(block, t, from_left=from_left) == pytest.approx(
+            theta(before, t, from_left=from_left), abs=1e-12
+        )
     block.project(n)
     for node, original in zip(block.nodes, before.nodes, strict=True):
         assert node.theta.item() == pytest.approx(original.theta.item(), abs=1e-12)
@@ -99,7 +121,9 @@ def test_projection_onto_the_same_basis_is_the_identity(name: str, n: int) -> No
     ],
     ids=str,
 )
-def test_what_the_target_holds_is_reproduced(source: tuple[str, int], target: tuple[str, int]) -> None:
+def test_what_the_target_holds_is_reproduced(
+    source: tuple[str, int], target: tuple[str, int]
+) -> None:
     block = ODEBlock(Value, n_basis=source[1], basis=source[0])
     projected = project(block, target[1], target[0])
     for t, from_left in some_times(12):
@@ -111,7 +135,9 @@ def test_what_the_target_holds_is_reproduced(source: tuple[str, int], target: tu
 def quadrature(n_pieces: int) -> tuple[list[Fraction], np.ndarray]:
     """Gauss's points and weights on each of equal pieces of [0, 1], exact for the products that are tested."""
     points, weights = np.polynomial.legendre.leggauss(10)
-    places = [(Fraction(i) + Fraction((p + 1) / 2)) / n_pieces for i in range(n_pieces) for p in points]
+    places = [
+        (Fraction(i) + Fraction((p + 1) / 2)) / n_pieces for i in range(n_pieces) for p in points
+    ]
     return places, np.tile(weights / 2 / n_pieces, n_pieces)
 
 
@@ -191,7 +217,9 @@ def random_network(name: str, n: int, seed: int = 0) -> ContinuousNet:
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("source", [(name, n) for name, n in BASES_AND_SIZES if n in (2, 3, 8)], ids=str)
+@pytest.mark.parametrize(
+    "source", [(name, n) for name, n in BASES_AND_SIZES if n in (2, 3, 8)], ids=str
+)
 def test_variances_are_never_negative_and_never_nan(source: tuple[str, int], seed: int) -> None:
     network = random_network(*source, seed)
     x = torch.randn(2, 3, 8, 8)
@@ -205,7 +233,11 @@ def test_variances_are_never_negative_and_never_nan(source: tuple[str, int], see
         assert all(variance.isfinite().all() and (variance >= 0).all() for variance in seen)
         projected.refine()
         projected.train()(x)
-        assert all((b.isfinite() & (b >= 0)).all() for n, b in projected.named_buffers() if n.endswith("running_var"))
+        assert all(
+            (b.isfinite() & (b >= 0)).all()
+            for n, b in projected.named_buffers()
+            if n.endswith("running_var")
+        )
 
 
 def variances_at_stages(network: nn.Module, x: Tensor) -> list[Tensor]:
@@ -234,13 +266,17 @@ def test_refined_networks_compute_the_same_and_projecting_them_back_does_too(nam
     torch.testing.assert_close(project(refined, 4)(x), before, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(("name", "n"), [("piecewise_linear", 4), ("continuous_linear", 2), ("legendre", 4)])
+@pytest.mark.parametrize(
+    ("name", "n"), [("piecewise_linear", 4), ("continuous_linear", 2), ("legendre", 4)]
+)
 def test_statistics_along_depth_become_those_of_the_batches(name: str, n: int) -> None:
     """Training on one batch over and over with weights that stay: the statistics at each stage become that batch's."""
     block = ODEBlock(lambda: ResidualUnit(3, 3), n_basis=n, n_time_steps=n)
     with torch.no_grad():  # nodes that have something in common, as refined ones have
         for node in block.nodes:
-            for parameter, first in zip(node.parameters(), block.nodes[0].parameters(), strict=True):
+            for parameter, first in zip(
+                node.parameters(), block.nodes[0].parameters(), strict=True
+            ):
                 parameter.lerp_(first, 0.8)
     block.start_in_basis(name)
     x = torch.randn(16, 3, 5, 5)
@@ -253,7 +289,9 @@ def test_statistics_along_depth_become_those_of_the_batches(name: str, n: int) -
 
 
 def test_each_pass_counts_once_in_every_node_that_it_met() -> None:
-    block = ODEBlock(lambda: ResidualUnit(2, 2), n_basis=2, n_time_steps=2, basis="continuous_linear").train()
+    block = ODEBlock(
+        lambda: ResidualUnit(2, 2), n_basis=2, n_time_steps=2, basis="continuous_linear"
+    ).train()
     block(torch.randn(4, 2, 3, 3))
     # Euler's method looks up t = 0, node 0 alone, and t = 1/2, both.
     assert [node.bn1.num_batches_tracked.item() for node in block.nodes] == [2, 1]
@@ -267,7 +305,9 @@ def test_piecewise_constants_compute_nothing(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("name", SMOOTH)
 def test_what_is_combined_once_is_what_is_looked_up(name: str) -> None:
     """Against a copy of a node into which theta(t) is written by hand, at each step of Euler's method."""
-    block = ODEBlock(lambda: ResidualUnit(3, 3), n_basis=4, n_time_steps=3, basis=name).double().eval()
+    block = (
+        ODEBlock(lambda: ResidualUnit(3, 3), n_basis=4, n_time_steps=3, basis=name).double().eval()
+    )
     state = x = torch.randn(2, 3, 5, 5, dtype=torch.float64)
     by_hand = copy.deepcopy(block.nodes[0])
     for n in range(3):
@@ -275,14 +315,19 @@ def test_what_is_combined_once_is_what_is_looked_up(name: str) -> None:
         weights = block.basis.weights(t, block.basis.locate(t, from_left=False))
         with torch.no_grad():
             for parameter_name, parameter in by_hand.named_parameters():
-                parts = [weight * dict(block.nodes[k].named_parameters())[parameter_name] for k, weight in weights]
+                parts = [
+                    weight * dict(block.nodes[k].named_parameters())[parameter_name]
+                    for k, weight in weights
+                ]
                 parameter.copy_(torch.stack(parts).sum(0))
             for norm_name in ("bn1", "bn2"):
                 norms = [(getattr(block.nodes[k], norm_name), weight) for k, weight in weights]
                 if block.basis.nodal:
                     deviation = sum(weight * norm.running_var.sqrt() for norm, weight in norms)
                 else:
-                    deviation = sum(weight * (norm.running_var - 1 / norm.running_var) for norm, weight in norms)
+                    deviation = sum(
+                        weight * (norm.running_var - 1 / norm.running_var) for norm, weight in norms
+                    )
                 getattr(by_hand, norm_name).running_var.copy_(deviation.square())
         state = state + by_hand(state) / 3
     torch.testing.assert_close(block(x), state, rtol=1e-12, atol=1e-12)
@@ -350,18 +395,32 @@ def test_more_nodes_of_any_basis_come_nearer_to_a_smooth_theta() -> None:
         sizes = {"piecewise_constant": n_elements, "piecewise_linear": 2 * n_elements}
         target = make_basis(name, sizes.get(name, n_elements + 1))
         times, weights = quadrature(n_elements)
-        new = np.array([sum(float(weight) * nodes[k] for k, weight in row) for row in projection(exact, target)])
+        new = np.array(
+            [
+                sum(float(weight) * nodes[k] for k, weight in row)
+                for row in projection(exact, target)
+            ]
+        )
         residual = nodes @ values(exact, times) - new @ values(target, times)
         return float(np.sqrt(weights @ residual**2))
 
-    for name, order in (("piecewise_constant", 1), ("piecewise_linear", 2), ("continuous_linear", 2)):
-        assert slope(lambda n, name=name: error(name, n), [32, 64, 128]) == pytest.approx(order, abs=0.1)
+    for name, order in (
+        ("piecewise_constant", 1),
+        ("piecewise_linear", 2),
+        ("continuous_linear", 2),
+    ):
+        assert slope(lambda n, name=name: error(name, n), [32, 64, 128]) == pytest.approx(
+            order, abs=0.1
+        )
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: make_basis("chebyshev", 2), "basis must be one of piecewise_constant, .*; got 'chebyshev'"),
+        (
+            lambda: make_basis("chebyshev", 2),
+            "basis must be one of piecewise_constant, .*; got 'chebyshev'",
+        ),
         (lambda: make_basis("legendre", 0), "n_basis must be a whole number of at least 1, got 0"),
         (lambda: PiecewiseLinear(3), "n_basis must be a multiple of 2, got 3"),
         (
@@ -372,7 +431,10 @@ def test_more_nodes_of_any_basis_come_nearer_to_a_smooth_theta() -> None:
             lambda: ODEBlock(Linear, basis="legendre", gradient="adjoint"),
             "gradient must be backprop or checkpoint with the basis legendre, got 'adjoint'",
         ),
-        (lambda: project(ResNet(depth=8), 2), "network must have ODE blocks to project, got ResNet"),
+        (
+            lambda: project(ResNet(depth=8), 2),
+            "network must have ODE blocks to project, got ResNet",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(make: object, message: str) -> None:

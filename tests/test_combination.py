@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from contnet import ODEBlock
-from contnet.basis import BASES
-from contnet.combination import Combination
+from contnet.ode.basis import BASES
+from contnet.ode.combination import Combination
 
 
 class MaskedAttention(nn.Module):
@@ -51,7 +51,9 @@ class Gain(nn.Module):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("basis", BASES)
-def test_the_state_keeps_its_type_whatever_the_shape_of_a_parameter(basis: str, dtype: torch.dtype) -> None:
+def test_the_state_keeps_its_type_whatever_the_shape_of_a_parameter(
+    basis: str, dtype: torch.dtype
+) -> None:
     block = ODEBlock(Gain, n_basis=2, n_time_steps=3, basis=basis).to(dtype)
     assert block(torch.zeros(2, dtype=dtype)).dtype == dtype
 
@@ -71,8 +73,13 @@ def test_the_sum_learns_the_variance_that_it_meets_and_no_node_has_a_negative_pa
         before = [norm.running_var.item() for norm in norms]
         combination(x)
         deviations = [norm.running_var.sqrt() for norm in norms]
-        torch.testing.assert_close((sum(deviations) / 2).square().item(), expected, rtol=1e-3, atol=0)
+        torch.testing.assert_close(
+            (sum(deviations) / 2).square().item(), expected, rtol=1e-3, atol=0
+        )
         # None swings from one side to the other, which would show as a small one that grows while the sum shrinks.
         grows = expected > (sum(v**0.5 for v in before) / 2) ** 2
         after = [norm.running_var.item() for norm in norms]
-        assert all(then == now == 0 or (now >= then) == grows for then, now in zip(before, after, strict=True))
+        assert all(
+            then == now == 0 or (now >= then) == grows
+            for then, now in zip(before, after, strict=True)
+        )

@@ -9,12 +9,22 @@ from omegaconf import OmegaConf
 from pytorch_lightning import Trainer
 from torch import nn
 
-from contnet import ADAPTIVE_SCHEMES, SCHEMES, build
+from contnet import ADAPTIVE_SCHEMES, SCHEMES
+from contnet.commands import build
 from contnet.data import batches
-from contnet.lr_schedule import cosine, multistep, onecycle
+from contnet.training.lr_schedule import cosine, multistep, onecycle
 
 CONF = Path(__file__).parents[1] / "conf"
-GROUPS = ("dataset", "model", "scheme", "optimizer", "lr_schedule", "trainer", "callbacks", "logger")
+GROUPS = (
+    "dataset",
+    "model",
+    "scheme",
+    "optimizer",
+    "lr_schedule",
+    "trainer",
+    "callbacks",
+    "logger",
+)
 
 
 def composed(*overrides: str):
@@ -23,7 +33,9 @@ def composed(*overrides: str):
 
 
 def options() -> list[str]:
-    return [f"{group}={file.stem}" for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
+    return [
+        f"{group}={file.stem}" for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))
+    ]
 
 
 @pytest.mark.parametrize("option", options())
@@ -46,7 +58,11 @@ def test_the_defaults_are_the_seeds_recipe() -> None:
     assert config.epochs == 120
     assert config.dataset.batch_size == 128
     assert config.lr_schedule.milestones == [30, 60, 90]
-    assert (config.optimizer.lr, config.optimizer.momentum, config.optimizer.weight_decay) == (0.1, 0.9, 5e-4)
+    assert (config.optimizer.lr, config.optimizer.momentum, config.optimizer.weight_decay) == (
+        0.1,
+        0.9,
+        5e-4,
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,7 +80,11 @@ def test_the_defaults_are_the_seeds_recipe() -> None:
     ],
 )
 def test_precision_follows_the_device(
-    options: list[str], has_gpu: bool, units: set[str], precision: str, monkeypatch: pytest.MonkeyPatch
+    options: list[str],
+    has_gpu: bool,
+    units: set[str],
+    precision: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: "gpu" in units)
@@ -74,7 +94,9 @@ def test_precision_follows_the_device(
 
 
 @pytest.mark.parametrize("option", ["model=continuous_net", "model=continuous_net_act_first"])
-def test_the_network_takes_channels_and_classes_from_the_data_and_the_scheme_from_its_group(option: str) -> None:
+def test_the_network_takes_channels_and_classes_from_the_data_and_the_scheme_from_its_group(
+    option: str,
+) -> None:
     config = composed(option, "scheme=dopri5", "scheme.rtol=1e-3", "model.initial_time_d=2")
     network = build.network(config, build.data(config, train=False))
     assert network.stem[0].in_channels == 1
@@ -83,17 +105,25 @@ def test_the_network_takes_channels_and_classes_from_the_data_and_the_scheme_fro
 
 
 @pytest.mark.parametrize(("limit", "n_steps"), [(None, 11), (5, 5), (99, 11), (0.5, 5)])
-def test_a_schedule_by_steps_knows_how_much_of_an_epoch_is_trained_on(limit: float | None, n_steps: int) -> None:
-    config = composed("lr_schedule=cosine", "epochs=10", f"trainer.limit_train_batches={limit or 'null'}")
+def test_a_schedule_by_steps_knows_how_much_of_an_epoch_is_trained_on(
+    limit: float | None, n_steps: int
+) -> None:
+    config = composed(
+        "lr_schedule=cosine", "epochs=10", f"trainer.limit_train_batches={limit or 'null'}"
+    )
     data = build.data(config, train=True)
     assert len(data.train_loader(0)) == 11
-    scheduler = build.classifier(config, build.network(config, data), data).configure_optimizers()["lr_scheduler"]
+    scheduler = build.classifier(config, build.network(config, data), data).configure_optimizers()[
+        "lr_scheduler"
+    ]
     assert scheduler["scheduler"].n_steps == 10 * n_steps
 
 
 @pytest.mark.parametrize("n_processes", [1, 2])
 @pytest.mark.parametrize("schedule", ["multistep", "cosine", "onecycle"])
-def test_learning_rate_over_a_run(schedule: str, n_processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_learning_rate_over_a_run(
+    schedule: str, n_processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = composed(f"lr_schedule={schedule}", "epochs=100")
     data = build.data(config, train=True)
     classifier = build.classifier(config, build.network(config, data), data)
@@ -144,11 +174,15 @@ SCHEDULES = {
 
 @pytest.mark.parametrize("begun", SCHEDULES)
 @pytest.mark.parametrize("gone_on", SCHEDULES)
-@pytest.mark.parametrize(("epochs", "steps_per_epoch", "lr", "momentum"), [(4, 10, 0.1, 0.9), (6, 7, 0.02, 0.5)])
+@pytest.mark.parametrize(
+    ("epochs", "steps_per_epoch", "lr", "momentum"), [(4, 10, 0.1, 0.9), (6, 7, 0.02, 0.5)]
+)
 def test_a_run_that_goes_on_otherwise_has_the_rates_of_a_run_that_was_always_so(
     begun: str, gone_on: str, epochs: int, steps_per_epoch: int, lr: float, momentum: float
 ) -> None:
-    def settings(schedule: str, of_epochs: range, length: int, resumed: dict | None, **options: float) -> tuple:
+    def settings(
+        schedule: str, of_epochs: range, length: int, resumed: dict | None, **options: float
+    ) -> tuple:
         config = composed(*(f"optimizer.{key}={value}" for key, value in options.items()))
         optimizer = build._optimizer(config)(nn.Linear(1, 1, bias=False))
         made = SCHEDULES[schedule](optimizer, epochs=of_epochs.stop, steps_per_epoch=length)
@@ -163,7 +197,10 @@ def test_a_run_that_goes_on_otherwise_has_the_rates_of_a_run_that_was_always_so(
                 optimizer.step()
                 if made["interval"] == "step" or step + 1 == length:
                     made["scheduler"].step()
-        return found, {"optimizer": optimizer.state_dict(), "scheduler": made["scheduler"].state_dict()}
+        return found, {
+            "optimizer": optimizer.state_dict(),
+            "scheduler": made["scheduler"].state_dict(),
+        }
 
     _, state = settings(begun, range(2), 10, None, lr=0.1, momentum=0.9, weight_decay=1e-3)
     other = {"lr": lr, "momentum": momentum, "weight_decay": 2e-3}
@@ -174,7 +211,12 @@ def test_a_run_that_goes_on_otherwise_has_the_rates_of_a_run_that_was_always_so(
 
 def test_a_target_that_is_not_ours_is_never_called() -> None:
     config = composed()
-    OmegaConf.update(config, "callbacks.evil", {"_target_": "os.system", "command": "false"}, force_add=True)
+    OmegaConf.update(
+        config, "callbacks.evil", {"_target_": "os.system", "command": "false"}, force_add=True
+    )
     data = build.data(config, train=False)
-    with pytest.raises(build.ConfigError, match=r"callbacks.evil._target_ must name something of .*; got 'os.system'"):
+    with pytest.raises(
+        build.ConfigError,
+        match=r"callbacks.evil._target_ must name something of .*; got 'os.system'",
+    ):
         build.trainer(config, build.classifier(config, build.network(config, data), data), data)

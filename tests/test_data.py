@@ -10,10 +10,20 @@ from PIL import Image
 from torchvision import datasets
 from torchvision.transforms import functional
 
-from contnet.data import ImageData, batches, cifar10, cifar100, digits, fashion_mnist, image_folder, tiny_imagenet
-from contnet.data.batches import Augmentation, batch_loader, keyed_generator
+from contnet.data import (
+    ImageData,
+    batches,
+    cifar10,
+    cifar100,
+    digits,
+    fashion_mnist,
+    image_folder,
+    tiny_imagenet,
+)
+from contnet.data.batches import Augmentation, batch_loader
 from contnet.data.image_data import stratified_share
 from contnet.data.images import ArrayImages
+from contnet.data.randomness import keyed_generator
 
 OPTIONS = {
     "mean": [0.5] * 3,
@@ -61,7 +71,9 @@ def test_the_order_and_augmentation_of_an_epoch_follow_from_the_seed_and_the_epo
         loader = batch_loader(images, 4, seed=seed, augmentation=augmentation, num_workers=workers)
         loader.sampler.set_epoch(number)
         drawn = list(loader)
-        return [label for _, labels in drawn for label in labels.tolist()], torch.cat([x for x, _ in drawn])
+        return [label for _, labels in drawn for label in labels.tolist()], torch.cat(
+            [x for x, _ in drawn]
+        )
 
     labels, pixels = epoch(0, 3)
     assert sorted(labels) == list(range(10))
@@ -115,7 +127,11 @@ def test_digits_are_split_once_and_for_all_and_val_size_0_trains_on_everything()
     with_val = digits(val_size=0.1, **options)
     without = digits(val_size=0, **options)
     assert (len(without.train.labels), without.val, len(without.test.labels)) == (1438, None, 359)
-    assert (len(with_val.train.labels), len(with_val.val.labels), len(with_val.test.labels)) == (1295, 143, 359)
+    assert (len(with_val.train.labels), len(with_val.val.labels), len(with_val.test.labels)) == (
+        1295,
+        143,
+        359,
+    )
     assert torch.equal(with_val.test.take(torch.arange(359)), without.test.take(torch.arange(359)))
     assert (without.in_channels, without.num_classes) == (1, 10)
 
@@ -146,7 +162,9 @@ def test_a_val_folder_is_used_as_it_is_and_a_share_of_train_without_one(folder: 
 
 def test_images_of_any_mode_format_and_size_become_rgb_of_the_size_asked_for(folder: Path) -> None:
     Image.new("L", (30, 20), color=7).save(folder / "test" / "cat" / "0.png")
-    Image.new("RGBA", (8, 8), color=(1, 2, 3, 4)).save(folder / "test" / "cat" / "1.webp", lossless=True)
+    Image.new("RGBA", (8, 8), color=(1, 2, 3, 4)).save(
+        folder / "test" / "cat" / "1.webp", lossless=True
+    )
     Image.new("P", (8, 8)).save(folder / "test" / "dog" / "0.gif")
     data = image_folder(root=str(folder), **FOLDER)
     data.load_test()
@@ -155,7 +173,9 @@ def test_images_of_any_mode_format_and_size_become_rgb_of_the_size_asked_for(fol
     assert images[0].unique().tolist() == [7]
 
 
-def test_images_that_do_not_fit_in_memory_are_decoded_by_workers_to_the_same_batches(folder: Path) -> None:
+def test_images_that_do_not_fit_in_memory_are_decoded_by_workers_to_the_same_batches(
+    folder: Path,
+) -> None:
     on_disk = image_folder(root=str(folder), **{**FOLDER, "memory_gb": 0, "num_workers": 1})
     in_memory = image_folder(root=str(folder), **{**FOLDER, "num_workers": 1})
     in_memory.load_train()
@@ -191,12 +211,17 @@ def test_a_failed_download_is_explained(tmp_path: Path, monkeypatch: pytest.Monk
         raise URLError("no route to host")
 
     monkeypatch.setattr(datasets.CIFAR10, "download", no_network)
-    with pytest.raises(ValueError, match=r"root must be a folder that holds the files of CIFAR10, .*no route to host"):
+    with pytest.raises(
+        ValueError,
+        match=r"root must be a folder that holds the files of CIFAR10, .*no route to host",
+    ):
         cifar10(root=str(tmp_path / "new" / "data"), val_size=0, num_workers=0, **OPTIONS)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_cifar10_is_read_as_torchvision_ships_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cifar10_is_read_as_torchvision_ships_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     base = tmp_path / "cifar-10-batches-py"
     base.mkdir()
     generator = np.random.default_rng(0)
@@ -213,7 +238,9 @@ def test_cifar10_is_read_as_torchvision_ships_it(tmp_path: Path, monkeypatch: py
     assert images.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_cifar100_is_read_with_its_fine_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cifar100_is_read_with_its_fine_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     base = tmp_path / "cifar-100-python"
     base.mkdir()
     fine = list(range(100))
@@ -236,9 +263,15 @@ def test_fashion_mnist_is_read_in_grey(tmp_path: Path) -> None:
     raw.mkdir(parents=True)
     pixels = np.random.default_rng(0).integers(0, 256, (10, 28, 28), dtype=np.uint8)
     for name in ("train", "t10k"):  # magic number, sizes, bytes
-        (raw / f"{name}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 0x803, 10, 28, 28) + pixels.tobytes())
-        (raw / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 0x801, 10) + bytes(range(10)))
-    data = fashion_mnist(root=str(tmp_path), val_size=0, num_workers=0, **{**OPTIONS, "mean": [0.5], "std": [0.2]})
+        (raw / f"{name}-images-idx3-ubyte").write_bytes(
+            struct.pack(">4i", 0x803, 10, 28, 28) + pixels.tobytes()
+        )
+        (raw / f"{name}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">2i", 0x801, 10) + bytes(range(10))
+        )
+    data = fashion_mnist(
+        root=str(tmp_path), val_size=0, num_workers=0, **{**OPTIONS, "mean": [0.5], "std": [0.2]}
+    )
     assert (data.num_classes, data.in_channels, data.classes[0]) == (10, 1, "T-shirt/top")
     images, labels = next(iter(data.test_loader()))
     assert images.shape == (4, 1, 28, 28)
@@ -261,7 +294,9 @@ def test_fashion_mnist_is_read_in_grey(tmp_path: Path) -> None:
 def test_options_out_of_range_are_refused(option: dict, message: str) -> None:
     images = ArrayImages(torch.zeros(100, 2, 2, 3, dtype=torch.uint8), torch.arange(100) % 10)
     with pytest.raises(ValueError, match=message):
-        ImageData(images, images, "0123456789", **{**OPTIONS, "val_size": 0.1, "num_workers": 0, **option})
+        ImageData(
+            images, images, "0123456789", **{**OPTIONS, "val_size": 0.1, "num_workers": 0, **option}
+        )
 
 
 @pytest.fixture
@@ -274,7 +309,9 @@ def tiny(tmp_path: Path) -> Path:
         (tmp_path / "train" / name / "images").mkdir(parents=True)
         for i in range(4):
             file = tmp_path / "train" / name / "images" / f"{name}_{i}.JPEG"
-            Image.new("L" if i == 0 else "RGB", (64, 64), 50 * label if i == 0 else (50 * label,) * 3).save(file)
+            Image.new(
+                "L" if i == 0 else "RGB", (64, 64), 50 * label if i == 0 else (50 * label,) * 3
+            ).save(file)
         file = f"val_{2 - label}.JPEG"
         Image.new("RGB", (64, 64), (50 * label,) * 3).save(tmp_path / "val" / "images" / file)
         lines.append(f"{file}\t{name}\t0\t0\t63\t63")
@@ -303,22 +340,39 @@ def test_tiny_imagenet_is_read_as_it_is_unpacked(tiny: Path, memory_gb: float) -
 def test_a_tiny_imagenet_with_a_part_missing_is_refused(tiny: Path) -> None:
     annotations = tiny / "val" / "val_annotations.txt"
     annotations.write_text(annotations.read_text().replace("n03", "n99"))
-    with pytest.raises(ValueError, match=r"root: '.*val_annotations.txt' has the class 'n99', which wnids.txt lacks"):
+    with pytest.raises(
+        ValueError,
+        match=r"root: '.*val_annotations.txt' has the class 'n99', which wnids.txt lacks",
+    ):
         tiny_imagenet(str(tiny), **TINY)
-    for damaged, got in ((b"", "it is empty"), (b"val_0.JPEG\tn01\n\nval_\xff n01\n", r"line 3 is 'val_\ufffd n01'")):
+    for damaged, got in (
+        (b"", "it is empty"),
+        (b"val_0.JPEG\tn01\n\nval_\xff n01\n", r"line 3 is 'val_\ufffd n01'"),
+    ):
         annotations.write_bytes(damaged)
-        with pytest.raises(ValueError, match=rf"'.*val_annotations.txt' must hold a line for each image.*[;,] {got}"):
+        with pytest.raises(
+            ValueError,
+            match=rf"'.*val_annotations.txt' must hold a line for each image.*[;,] {got}",
+        ):
             tiny_imagenet(str(tiny), **TINY)
     for unreadable, got in (
-        ("val_0.JPEG\tn01\nval_9.JPEG\tn01\n", "has the image 'val_9.JPEG', which val/images/ lacks"),
-        ("val_0.JPEG\tn01\nval_0.JPEG\tn02\n", "must have each image once, it has 'val_0.JPEG' more often"),
+        (
+            "val_0.JPEG\tn01\nval_9.JPEG\tn01\n",
+            "has the image 'val_9.JPEG', which val/images/ lacks",
+        ),
+        (
+            "val_0.JPEG\tn01\nval_0.JPEG\tn02\n",
+            "must have each image once, it has 'val_0.JPEG' more often",
+        ),
     ):
         annotations.write_text(unreadable)
         with pytest.raises(ValueError, match=rf"'.*val_annotations.txt' {got}"):
             tiny_imagenet(str(tiny), **TINY)
     annotations.unlink()
     annotations.mkdir()
-    with pytest.raises(ValueError, match=r"root must be the unpacked folder tiny-imagenet-200; .* has no val/val_"):
+    with pytest.raises(
+        ValueError, match=r"root must be the unpacked folder tiny-imagenet-200; .* has no val/val_"
+    ):
         tiny_imagenet(str(tiny), **TINY)
 
 

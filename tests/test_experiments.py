@@ -17,7 +17,8 @@ from torch import nn
 
 from benchmarks import reproduce
 from benchmarks.reproduce import ROWS, Row, markdown, seeds_figures, table_row
-from contnet import ContinuousNet, ResNet, build
+from contnet import ContinuousNet, ResNet
+from contnet.commands import build
 from contnet.data import ImageData, sources
 from contnet.data.images import ArrayImages
 from tests.processes import rows
@@ -57,7 +58,9 @@ PARAMETERS = {
     "paper/cifar10_euler": pre_activation_with_skipinit(alpha=16, n_basis=32, num_classes=10),
     "paper/cifar10_rk4_refined": pre_activation_with_skipinit(alpha=16, n_basis=1, num_classes=10),
     "paper/cifar100_euler": pre_activation_with_skipinit(alpha=64, n_basis=8, num_classes=100),
-    "paper/cifar100_rk4_refined": pre_activation_with_skipinit(alpha=64, n_basis=1, num_classes=100),
+    "paper/cifar100_rk4_refined": pre_activation_with_skipinit(
+        alpha=64, n_basis=1, num_classes=100
+    ),
 }
 
 REFINED = {
@@ -93,13 +96,17 @@ class Shape:
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_every_row_builds_its_network_and_trains_a_step(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_row_builds_its_network_and_trains_a_step(
+    row: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = composed(f"experiment={row}", "dataset.batch_size=2")
     num_classes = 100 if "cifar100" in row else 10
     noise = ArrayImages(torch.randint(256, (4, 32, 32, 3), dtype=torch.uint8), torch.arange(4))
 
     def of_noise(dataset: object, root: str, **options: Any) -> ImageData:
-        return ImageData(noise, noise, [str(i) for i in range(num_classes)], **{**options, "val_size": 0})
+        return ImageData(
+            noise, noise, [str(i) for i in range(num_classes)], **{**options, "val_size": 0}
+        )
 
     monkeypatch.setattr(sources, "_torchvision", of_noise)
     build.check(config)
@@ -125,7 +132,9 @@ def test_every_row_builds_its_network_and_trains_a_step(row: str, monkeypatch: p
     assert all(parameter.isfinite().all() for parameter in after.values())
     for _ in config.refine.epochs:
         network.refine()
-    assert sum(parameter.numel() for parameter in network.parameters()) == REFINED.get(row, PARAMETERS[row])
+    assert sum(parameter.numel() for parameter in network.parameters()) == REFINED.get(
+        row, PARAMETERS[row]
+    )
     classifier.eval()
     with torch.no_grad():
         assert classifier(images[:1]).shape == (1, num_classes)
@@ -162,17 +171,34 @@ def test_the_rows_of_a_table_have_its_recipe(row: str) -> None:
     config = composed(f"experiment={row}")
     recipe = [values for pattern, values in RECIPES.items() if re.fullmatch(pattern, row)][-1]
     optimizer, dataset = config.optimizer, config.dataset
-    assert (config.epochs, config.lr_schedule.get("milestones"), optimizer.weight_decay, dataset.batch_size) == recipe
+    assert (
+        config.epochs,
+        config.lr_schedule.get("milestones"),
+        optimizer.weight_decay,
+        dataset.batch_size,
+    ) == recipe
     assert (optimizer.lr, dataset.val_size) == (0.1, 0)
 
 
 def test_the_recipes_are_the_seeds_and_the_papers() -> None:
     refined = composed("experiment=cifar10/continuous_net_8_rk4_refined")
-    assert (refined.epochs, refined.refine.epochs, refined.optimizer.weight_decay) == (120, [30, 50, 70], 1e-4)
+    assert (refined.epochs, refined.refine.epochs, refined.optimizer.weight_decay) == (
+        120,
+        [30, 50, 70],
+        1e-4,
+    )
     assert composed("experiment=cifar10/continuous_net_euler").optimizer.weight_decay == 5e-4
     paper = composed("experiment=paper/cifar10_rk4_refined")
-    assert (paper.epochs, paper.refine.epochs, paper.refine.variance) == (150, [40, 50, 60, 70, 80], 0.1)
-    assert (paper.model.time_epsilon, paper.lr_schedule.milestones, paper.optimizer.weight_decay) == (
+    assert (paper.epochs, paper.refine.epochs, paper.refine.variance) == (
+        150,
+        [40, 50, 60, 70, 80],
+        0.1,
+    )
+    assert (
+        paper.model.time_epsilon,
+        paper.lr_schedule.milestones,
+        paper.optimizer.weight_decay,
+    ) == (
         8,
         [80, 120, 140],
         5e-4,
@@ -225,7 +251,9 @@ def test_a_translated_flag_composes(flag: str, overrides: str) -> None:
     build.check(composed(*overrides.split()))
 
 
-def test_a_step_of_many_residuals_at_once_is_worth_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_step_of_many_residuals_at_once_is_worth_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def prepare(*overrides: str) -> None:
         config = composed("model.time_epsilon=8", *overrides)
         build.warn_of_long_steps(config, build.network(config, Shape(10)))
@@ -234,22 +262,47 @@ def test_a_step_of_many_residuals_at_once_is_worth_a_warning(caplog: pytest.LogC
         prepare(harmless)
     assert caplog.text == ""
     prepare()
-    assert "model.time_epsilon=8 over 1 steps adds 8 times the residual at each, which diverges" in caplog.text
+    assert (
+        "model.time_epsilon=8 over 1 steps adds 8 times the residual at each, which diverges"
+        in caplog.text
+    )
 
 
 def test_the_comparison_has_the_seeds_figures_beside_mean_and_deviation() -> None:
-    run = {"parameters": 272_474, "train_seconds": 600.0, "machine": "a CPU, 1 thread", "versions": {"torch": "2"}}
-    results = [{**run, "test_accuracy": accuracy, "git_commit": "a1b2"} for accuracy in (0.90, 0.91)]
+    run = {
+        "parameters": 272_474,
+        "train_seconds": 600.0,
+        "machine": "a CPU, 1 thread",
+        "versions": {"torch": "2"},
+    }
+    results = [
+        {**run, "test_accuracy": accuracy, "git_commit": "a1b2"} for accuracy in (0.90, 0.91)
+    ]
     row = table_row(Row("cifar10/resnet20"), ["epochs=30"], results)
-    assert (row["seed_accuracy"], row["seed_minutes"], row["epochs"], row["seeds"]) == (91.31, 48, 30, 2)
+    assert (row["seed_accuracy"], row["seed_minutes"], row["epochs"], row["seeds"]) == (
+        91.31,
+        48,
+        30,
+        2,
+    )
     assert row["accuracy_mean"] == pytest.approx(90.5)
     assert row["accuracy_std"] == pytest.approx(0.5**0.5)
     line = "| `cifar10/resnet20` | - | - | 30 | 272,474 | 91.31 % | 90.50 ± 0.71 % (2) | 48 min | 10.0 min |"
-    failed = table_row(Row("cifar10/modern", ("label_smoothing=0",)), ["epochs=30"], [None, results[0]])
+    failed = table_row(
+        Row("cifar10/modern", ("label_smoothing=0",)), ["epochs=30"], [None, results[0]]
+    )
     table = markdown([row, failed])
     assert line in table.splitlines()
-    assert "| `cifar10/modern label_smoothing=0` | euler | - | 30 | 272,474 | - | 90.00 % (1 of 2) |" in table
-    for said in ("Data: cifar10 in data", "Machine: a CPU, 1 thread, torch 2", "Commit: a1b2", "Overrides: epochs=30"):
+    assert (
+        "| `cifar10/modern label_smoothing=0` | euler | - | 30 | 272,474 | - | 90.00 % (1 of 2) |"
+        in table
+    )
+    for said in (
+        "Data: cifar10 in data",
+        "Machine: a CPU, 1 thread, torch 2",
+        "Commit: a1b2",
+        "Overrides: epochs=30",
+    ):
         assert said in table.splitlines()
 
 
@@ -260,7 +313,9 @@ def pictures(tmp_path: Path) -> Path:
         for shade, name in enumerate(("cat", "dog")):
             (tmp_path / "pictures" / split / name).mkdir(parents=True)
             for i in range(2):
-                Image.new("RGB", (8, 8), (200 * shade,) * 3).save(tmp_path / "pictures" / split / name / f"{i}.png")
+                Image.new("RGB", (8, 8), (200 * shade,) * 3).save(
+                    tmp_path / "pictures" / split / name / f"{i}.png"
+                )
     return tmp_path / "pictures"
 
 
@@ -268,12 +323,16 @@ Reproduce = Callable[..., tuple[str, str]]
 
 
 @pytest.fixture
-def reproduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Reproduce:
+def reproduced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Reproduce:
     """`reproduced(*arguments)` -> (how it stopped, what it printed)."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
     def call(*arguments: str) -> tuple[str, str]:
-        monkeypatch.setattr(sys, "argv", ["reproduce", *arguments, "--output", str(tmp_path / "table")])
+        monkeypatch.setattr(
+            sys, "argv", ["reproduce", *arguments, "--output", str(tmp_path / "table")]
+        )
         stopped = ""
         try:
             reproduce.main()
@@ -287,22 +346,39 @@ def reproduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Ca
 def test_rows_are_run_once_and_a_run_with_other_overrides_is_no_result(
     pictures: Path, tmp_path: Path, reproduced: Reproduce
 ) -> None:
-    data = ("--set", "dataset=image_folder", "--set", f"dataset.root={pictures}", "--set", "dataset.image_size=8")
+    data = (
+        "--set",
+        "dataset=image_folder",
+        "--set",
+        f"dataset.root={pictures}",
+        "--set",
+        "dataset.image_size=8",
+    )
     small = (*data, "--set", "model.alpha=1")
     row = "cifar10/resnet20 model.depth=8"
     stopped, printed = reproduced(row, "--seeds", "3", "3", "--set", "epochs=1", *small)
     assert (stopped, "seed 3: training" in printed) == ("", True)
     (measured,) = rows(tmp_path / "table" / "table.csv")
-    assert (measured["row"], measured["epochs"], measured["seeds"], measured["failed"]) == (row, "1", "1", "0")
+    assert (measured["row"], measured["epochs"], measured["seeds"], measured["failed"]) == (
+        row,
+        "1",
+        "1",
+        "0",
+    )
     assert measured["data"] == f"image_folder in {pictures}"
     stopped, printed = reproduced(row, "--seeds", "3", "--set", "epochs=1", *small)
     assert (stopped, "training" in printed) == ("", False)
     assert rows(tmp_path / "table" / "table.csv") == [measured]
     # What a row has of its own holds, whatever is set for all.
-    assert reproduced(row, "--seeds", "3", "--set", "model.depth=14", "--set", "epochs=1", *small)[0] == ""
+    assert (
+        reproduced(row, "--seeds", "3", "--set", "model.depth=14", "--set", "epochs=1", *small)[0]
+        == ""
+    )
     stopped, _ = reproduced(row, "--seeds", "3", *small)
     assert "holds a run with other overrides than experiment=cifar10/resnet20 " in stopped
-    (tmp_path / "table" / "cifar10-resnet20-model.depth-8" / "3" / ".hydra" / "overrides.yaml").unlink()
+    (
+        tmp_path / "table" / "cifar10-resnet20-model.depth-8" / "3" / ".hydra" / "overrides.yaml"
+    ).unlink()
     stopped, _ = reproduced(row, "--seeds", "3", "--set", "epochs=1", *small)
     assert "hydra.run.dir must be the folder of a run; " in stopped
 
@@ -310,7 +386,13 @@ def test_rows_are_run_once_and_a_run_with_other_overrides_is_no_result(
 def test_a_table_that_is_told_to_stop_lets_its_run_save_and_goes_on_from_there(
     pictures: Path, tmp_path: Path, reproduced: Reproduce
 ) -> None:
-    command = ("cifar10/resnet20", "--set", "dataset=image_folder", "--set", f"dataset.root={pictures}")
+    command = (
+        "cifar10/resnet20",
+        "--set",
+        "dataset=image_folder",
+        "--set",
+        f"dataset.root={pictures}",
+    )
     command += ("--set", "model.depth=8", "--set", "model.alpha=1", "--set", "epochs=300")
     last = tmp_path / "table" / "cifar10-resnet20" / "0" / "checkpoints" / "last.ckpt"
 
@@ -337,17 +419,26 @@ def test_a_table_that_is_told_to_stop_lets_its_run_save_and_goes_on_from_there(
             ["cifar10/resnet20 optimizer.lr=1e-1", "cifar10/resnet20 optimizer.lr=1e+1"],
             "optimizer.lr=1e-1 and cifar10/resnet20 optimizer.lr=1e+1 would share a folder; give them an --output each",
         ),
-        (["cifar10/resnet20", "--seeds", "-1"], "error: seed must be a whole number of at least 0, got -1"),
+        (
+            ["cifar10/resnet20", "--seeds", "-1"],
+            "error: seed must be a whole number of at least 0, got -1",
+        ),
         (
             ["cifar10/resnet20", "--set", "seed=3"],
             "error: seed must be left out of overrides, got seed=3; --seeds sets",
         ),
-        (["cifar10/resnet20", "--set", "run_dir=q"], "error: run_dir must be left out of overrides, got run_dir=q; --"),
+        (
+            ["cifar10/resnet20", "--set", "run_dir=q"],
+            "error: run_dir must be left out of overrides, got run_dir=q; --",
+        ),
         (
             ["cifar10/resnet20 +ckpt_path=a"],
             "error: ckpt_path must be left out of overrides, got +ckpt_path=a; --output",
         ),
-        (["cifar10/resnet20", "--set", "epoch=1"], "error: epoch is not a key; did you mean epochs?"),
+        (
+            ["cifar10/resnet20", "--set", "epoch=1"],
+            "error: epoch is not a key; did you mean epochs?",
+        ),
         (
             ["cifar10/resnet20", "--set", "model.depth=21"],
             "error: model.depth must be 6 n + 2, such as 20 or 26, got 21",
@@ -356,7 +447,10 @@ def test_a_table_that_is_told_to_stop_lets_its_run_save_and_goes_on_from_there(
             ["cifar10/continuous_net_rk4_refined", "--set", "epochs=20"],
             "error: refine.epochs must lie before the end of the run at 20, got 25",
         ),
-        (["cifar10/resnet20", "--set", "epochs=0"], "error: epochs must be a whole number of at least 1, got 0"),
+        (
+            ["cifar10/resnet20", "--set", "epochs=0"],
+            "error: epochs must be a whole number of at least 1, got 0",
+        ),
         (
             ["cifar10/resnet20", "--set", "dataset=image_folder"],
             "error: dataset.root must be given, as --set dataset.ro",

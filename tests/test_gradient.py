@@ -20,8 +20,15 @@ def gradients(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("scheme", ["euler", "rk4_classic"])
 @pytest.mark.parametrize("activation_before_conv", [False, True])
-def test_checkpointing_changes_no_gradient_and_no_statistic(scheme: str, activation_before_conv: bool) -> None:
-    options = {"alpha": 4, "initial_time_d": 2, "scheme": scheme, "activation_before_conv": activation_before_conv}
+def test_checkpointing_changes_no_gradient_and_no_statistic(
+    scheme: str, activation_before_conv: bool
+) -> None:
+    options = {
+        "alpha": 4,
+        "initial_time_d": 2,
+        "scheme": scheme,
+        "activation_before_conv": activation_before_conv,
+    }
     plain = ContinuousNet(**options)
     frugal = ContinuousNet(**options, gradient="checkpoint")
     frugal.load_state_dict(plain.state_dict())
@@ -39,7 +46,9 @@ def test_checkpointing_repeats_the_dropout_that_it_drew() -> None:
         torch.manual_seed(1)
         return nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5), nn.Tanh())
 
-    plain, frugal = (ODEBlock(rate, n_basis=2, scheme="rk4", gradient=g) for g in ("backprop", "checkpoint"))
+    plain, frugal = (
+        ODEBlock(rate, n_basis=2, scheme="rk4", gradient=g) for g in ("backprop", "checkpoint")
+    )
     x = torch.randn(5, 6)
     torch.manual_seed(2)
     expected = gradients(plain, x)
@@ -51,7 +60,9 @@ def test_checkpointing_repeats_the_dropout_that_it_drew() -> None:
 def test_checkpointing_of_a_deep_network_keeps_a_third_of_the_activations_at_most() -> None:
     x = torch.randn(2, 3, 32, 32)
     kept = [
-        saved_bytes(ContinuousNet(alpha=4, initial_time_d=16, scheme="rk4_classic", gradient=gradient), x)
+        saved_bytes(
+            ContinuousNet(alpha=4, initial_time_d=16, scheme="rk4_classic", gradient=gradient), x
+        )
         for gradient in ("backprop", "checkpoint")
     ]
     assert kept[1] <= 0.35 * kept[0]
@@ -101,8 +112,12 @@ def test_the_adjoint_keeps_no_activation_of_a_rate_and_counts_no_batch_twice(sch
     evaluations = [block.n_f_evals for block in network.ode_blocks]
     gradients(network, x)
     again = [block.nodes[0].bn1.num_batches_tracked.item() for block in network.ode_blocks]
-    for block, before, after, n in zip(network.ode_blocks, counted, again, evaluations, strict=True):
-        assert sum(node.bn1.num_batches_tracked.item() for node in block.nodes) <= n + block.n_f_evals
+    for block, before, after, n in zip(
+        network.ode_blocks, counted, again, evaluations, strict=True
+    ):
+        assert (
+            sum(node.bn1.num_batches_tracked.item() for node in block.nodes) <= n + block.n_f_evals
+        )
         assert after - before <= block.n_f_evals
 
 
@@ -123,7 +138,9 @@ def test_the_adjoint_keeps_no_activation_of_a_rate_and_counts_no_batch_twice(sch
         ),
     ],
 )
-def test_a_gradient_that_there_is_not_is_refused(make: Callable[[], ODEBlock], message: str) -> None:
+def test_a_gradient_that_there_is_not_is_refused(
+    make: Callable[[], ODEBlock], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         make()
 

@@ -21,7 +21,9 @@ def test_freed_memory_is_kept_for_the_next_step() -> None:
     found = []
     for prepare in ("", "keep_freed_memory()"):
         program = FAULTS_OF_ALLOCATING_AGAIN.format(prepare=prepare)
-        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        run = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
         found.append(int(run.stdout))
     pages = 4 * 2**26 // 4096
     assert found[0] > pages // 1024  # or as many huge pages

@@ -13,17 +13,17 @@ from PIL import Image
 from torch import Tensor, nn
 
 from contnet import SCHEMES, ContinuousNet, ODEBlock, ResNet, Scheme
-from contnet.integrate import IntegrationError
 from contnet.invariance.budget import Budget
 from contnet.invariance.convergence import asymptotic_slope, block_convergence, network_convergence
 from contnet.invariance.manifestation import Manifestation, manifestations
 from contnet.invariance.outcome import Batches, Outcome, observe
-from contnet.invariance.pictures import pareto_front
 from contnet.invariance.recalibration import recalibrated
+from contnet.invariance.report.pictures import pareto_front
 from contnet.invariance.result import Figures, Result, measure
 from contnet.invariance.store import Store
 from contnet.invariance.study import Plan, Subject, study
 from contnet.invariance.verdict import bootstrap_interval, judge
+from contnet.ode.integrate import IntegrationError
 from tests.conftest import Run
 from tests.problems import Linear
 from tests.processes import rows
@@ -36,7 +36,9 @@ EULER_2 = Manifestation(SCHEMES["euler"], 2)
 
 @pytest.mark.parametrize("n_basis", [1, 2])
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=list(SCHEMES))
-def test_the_convergence_of_a_linear_ode_has_the_order_of_the_scheme(scheme: Scheme, n_basis: int) -> None:
+def test_the_convergence_of_a_linear_ode_has_the_order_of_the_scheme(
+    scheme: Scheme, n_basis: int
+) -> None:
     block = ODEBlock(Linear, n_basis=n_basis)
     x = torch.randn(8, 4, dtype=torch.float64)
     (found,) = block_convergence(block, x, [scheme])
@@ -53,7 +55,12 @@ def test_the_convergence_of_a_linear_ode_has_the_order_of_the_scheme(scheme: Sch
 
 def test_the_convergence_of_a_wrong_tableau_is_found_to_be_wrong() -> None:
     wrong = replace(SCHEMES["rk4_classic"])
-    b = (Fraction(1, 6), Fraction(1, 3) + Fraction(1, 100), Fraction(1, 3), Fraction(1, 6) - Fraction(1, 100))
+    b = (
+        Fraction(1, 6),
+        Fraction(1, 3) + Fraction(1, 100),
+        Fraction(1, 3),
+        Fraction(1, 6) - Fraction(1, 100),
+    )
     object.__setattr__(wrong, "b", b)  # past its own check
     (found,) = block_convergence(ODEBlock(Linear), torch.randn(8, 4), [wrong])
     assert found.slope is not None
@@ -126,12 +133,20 @@ def test_the_figures_of_logits_are_those_counted_by_hand() -> None:
     assert figures.accuracy == pytest.approx((logits.argmax(1) == labels).float().mean().item())
     ranks = (logits > logits.gather(1, labels[:, None])).sum(1)
     assert figures.top5_accuracy == pytest.approx((ranks < 5).float().mean().item())
-    assert figures.loss == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-6)
-    assert figures.same_prediction == pytest.approx((logits.argmax(1) == reference.argmax(1)).float().mean().item())
-    assert figures.logit_distance == pytest.approx(((logits - reference).norm() / reference.norm()).item(), rel=1e-6)
+    assert figures.loss == pytest.approx(
+        nn.functional.cross_entropy(logits, labels).item(), rel=1e-6
+    )
+    assert figures.same_prediction == pytest.approx(
+        (logits.argmax(1) == reference.argmax(1)).float().mean().item()
+    )
+    assert figures.logit_distance == pytest.approx(
+        ((logits - reference).norm() / reference.norm()).item(), rel=1e-6
+    )
     confidence, predicted = logits.softmax(1).max(1)
     bins = (confidence * 15).long()
-    gaps = [(confidence - (predicted == labels).float())[bins == i].sum().abs() / 10 for i in range(15)]
+    gaps = [
+        (confidence - (predicted == labels).float())[bins == i].sum().abs() / 10 for i in range(15)
+    ]
     assert figures.calibration_error == pytest.approx(sum(gaps).item(), rel=1e-5)
     assert figures.latency_ms == 1
     assert measured.predictions is not None
@@ -151,20 +166,36 @@ def test_manifestations_are_all_combinations_and_always_the_one_of_training() ->
     found = manifestations(network, ["euler", "rk4", "dopri5"], [1, 4], [1e-2, 1e-3])
     assert list(map(str, found)) == [
         "euler, 2 steps",
-        *("euler, 1 step", "euler, 4 steps", "rk4, 1 step", "rk4, 4 steps", "dopri5, rtol 0.01", "dopri5, rtol 0.001"),
+        *(
+            "euler, 1 step",
+            "euler, 4 steps",
+            "rk4, 1 step",
+            "rk4, 4 steps",
+            "dopri5, rtol 0.01",
+            "dopri5, rtol 0.001",
+        ),
     ]
     assert manifestations(network, None, None, None) == [EULER_2]
-    assert list(map(str, manifestations(network, ["dopri5"], None, None)[1:])) == ["dopri5, rtol 0.0001"]
+    assert list(map(str, manifestations(network, ["dopri5"], None, None)[1:])) == [
+        "dopri5, rtol 0.0001"
+    ]
     adaptive = ContinuousNet(alpha=2, initial_time_d=4, scheme="bosh3", rtol=1e-2)
-    assert list(map(str, manifestations(adaptive, ["rk4"], None, None))) == ["bosh3, rtol 0.01", "rk4, 4 steps"]
+    assert list(map(str, manifestations(adaptive, ["rk4"], None, None))) == [
+        "bosh3, rtol 0.01",
+        "rk4, 4 steps",
+    ]
     assert manifestations(ResNet(depth=8), ["euler"], [1, 2], None) == [Manifestation(None)]
 
 
 # --- verdict
 
 
-def result(scheme: str, n: int | None, predictions: Tensor | None, n_f_evals: int = 6, **figures: float) -> Result:
-    known: dict[str, Any] = dict.fromkeys(Figures.__dataclass_fields__, 0.0) | {"n_f_evals": n_f_evals} | figures
+def result(
+    scheme: str, n: int | None, predictions: Tensor | None, n_f_evals: int = 6, **figures: float
+) -> Result:
+    known: dict[str, Any] = (
+        dict.fromkeys(Figures.__dataclass_fields__, 0.0) | {"n_f_evals": n_f_evals} | figures
+    )
     manifestation = Manifestation(SCHEMES[scheme], n)
     filled = None if predictions is None else Figures(**known)
     return Result("a.ckpt", manifestation, False, False, 1, figures=filled, predictions=predictions)
@@ -189,7 +220,10 @@ def test_the_verdict_is_the_largest_loss_among_finer_manifestations() -> None:
         pytest.approx(5.1 - 1.96 * deviation, abs=0.2),
         pytest.approx(5.1 + 1.96 * deviation, abs=0.2),
     )
-    assert str(verdict) == f"not invariant: loses 5.1 pp at rk4, 2 steps (95 % interval {low:.1f} to {high:.1f})"
+    assert (
+        str(verdict)
+        == f"not invariant: loses 5.1 pp at rk4, 2 steps (95 % interval {low:.1f} to {high:.1f})"
+    )
 
     verdict = judge(trained, [trained, *coarser, finer[0]], labels, tolerance=1)
     assert str(verdict).startswith("invariant within 0.4 pp (95 % interval ")
@@ -200,7 +234,9 @@ def test_the_verdict_is_the_largest_loss_among_finer_manifestations() -> None:
 
 def test_a_bootstrap_interval_covers_the_mean_as_often_as_it_says() -> None:
     generator = np.random.default_rng(1)
-    samples = [generator.choice([-100.0, 0.0, 100.0], size=400, p=[0.02, 0.9, 0.08]) for _ in range(400)]
+    samples = [
+        generator.choice([-100.0, 0.0, 100.0], size=400, p=[0.02, 0.9, 0.08]) for _ in range(400)
+    ]
     covered = [low <= 6.0 <= high for low, high in map(bootstrap_interval, samples)]
     assert np.mean(covered) == pytest.approx(0.95, abs=0.03)
 
@@ -208,7 +244,9 @@ def test_a_bootstrap_interval_covers_the_mean_as_often_as_it_says() -> None:
 # --- recalibration
 
 
-def test_recalibrated_statistics_are_the_mean_over_batches_in_the_networks_manifestation_and_go_again() -> None:
+def test_recalibrated_statistics_are_the_mean_over_batches_in_the_networks_manifestation_and_go_again() -> (
+    None
+):
     network = ContinuousNet(alpha=4, initial_time_d=2, scheme="midpoint").eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -219,7 +257,9 @@ def test_recalibrated_statistics_are_the_mean_over_batches_in_the_networks_manif
         stem = network.stem[1]
         convolved = [network.stem[0](batch) for batch in images]
         mean = torch.stack([batch.mean((0, 2, 3)) for batch in convolved]).mean(0)
-        variance = torch.stack([batch.transpose(0, 1).flatten(1).var(1) for batch in convolved]).mean(0)
+        variance = torch.stack(
+            [batch.transpose(0, 1).flatten(1).var(1) for batch in convolved]
+        ).mean(0)
         assert torch.allclose(stem.running_mean, mean, atol=1e-6)
         assert torch.allclose(stem.running_var, variance, rtol=1e-5)
         # Two stages of one step on each interval, three batches.
@@ -260,9 +300,14 @@ def test_a_budget_chooses_the_cheapest_within_a_loss_and_the_best_within_a_laten
     assert chosen("parameters<=0.5x", "latency<=0.5x") is None
 
 
-@pytest.mark.parametrize("condition", ["latency<0.5x", "latency<=0.5", "accuracy>=1", "speed>=2x", "", "latency<=-1x"])
+@pytest.mark.parametrize(
+    "condition", ["latency<0.5x", "latency<=0.5", "accuracy>=1", "speed>=2x", "", "latency<=-1x"]
+)
 def test_a_budget_that_says_nothing_is_refused(condition: str) -> None:
-    with pytest.raises(ValueError, match=r"budget must be like latency<=0\.5x, parameters<=0\.5x or accuracy>=-0\.5"):
+    with pytest.raises(
+        ValueError,
+        match=r"budget must be like latency<=0\.5x, parameters<=0\.5x or accuracy>=-0\.5",
+    ):
         Budget.parse([condition])
 
 
@@ -303,7 +348,9 @@ def subject() -> Callable[..., Subject]:
     return make
 
 
-def test_a_study_that_was_stopped_goes_on_where_it_was(subject: Callable[..., Subject], tmp_path: Path) -> None:
+def test_a_study_that_was_stopped_goes_on_where_it_was(
+    subject: Callable[..., Subject], tmp_path: Path
+) -> None:
     plan = Plan(["euler", "midpoint"], [1, 2, 4], convergence=False)
     store = Store(tmp_path)
     a = subject()
@@ -324,7 +371,10 @@ def test_a_study_that_was_stopped_goes_on_where_it_was(subject: Callable[..., Su
     assert 0 < a.network.n_calls < done
     unlike = {"latency_ms"}
     for one, other in zip(resumed.results, through.results, strict=True):
-        rows = ({key: value for key, value in r.row().items() if key not in unlike} for r in (one, other))
+        rows = (
+            {key: value for key, value in r.row().items() if key not in unlike}
+            for r in (one, other)
+        )
         assert next(rows) == next(rows)
     a.network.n_calls = 0
     study(a, plan, store)
@@ -333,7 +383,9 @@ def test_a_study_that_was_stopped_goes_on_where_it_was(subject: Callable[..., Su
     assert a.network.n_calls > 0
 
 
-def test_a_damaged_file_in_the_store_is_computed_again(subject: Callable[..., Subject], tmp_path: Path) -> None:
+def test_a_damaged_file_in_the_store_is_computed_again(
+    subject: Callable[..., Subject], tmp_path: Path
+) -> None:
     first = study(subject(), Plan(), Store(tmp_path))
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:100])
@@ -345,7 +397,11 @@ def test_a_solver_that_cannot_reach_its_tolerance_is_a_row_that_says_so(
     subject: Callable[..., Subject], tmp_path: Path
 ) -> None:
     found = study(subject(), Plan(["dopri5", "euler"], [4], rtol=[1e-30]), Store(tmp_path))
-    assert [str(result) for result in found.results] == ["euler, 2 steps", "dopri5, rtol 1e-30", "euler, 4 steps"]
+    assert [str(result) for result in found.results] == [
+        "euler, 2 steps",
+        "dopri5, rtol 1e-30",
+        "euler, 4 steps",
+    ]
     assert [result.failed is None for result in found.results] == [True, False, True]
     assert "scheme dopri5 cannot reach rtol=1e-30" in str(found.results[1].failed)
     network = subject().network
@@ -354,7 +410,9 @@ def test_a_solver_that_cannot_reach_its_tolerance_is_a_row_that_says_so(
         network(torch.randn(1, 3, 8, 8))
 
 
-def test_recalibration_comes_after_and_needs_batch_norm(subject: Callable[..., Subject], tmp_path: Path) -> None:
+def test_recalibration_comes_after_and_needs_batch_norm(
+    subject: Callable[..., Subject], tmp_path: Path
+) -> None:
     plan = Plan(["euler"], [2, 4], recalibrate=True, convergence=False)
     found = study(subject(), plan, Store(tmp_path))
     assert [(str(r), r.trained) for r in found.results] == [
@@ -367,29 +425,65 @@ def test_recalibration_comes_after_and_needs_batch_norm(subject: Callable[..., S
     found = study(subject("plain", network=plain), plan, Store(tmp_path))
     assert found.recalibrated_verdict is None
     fixed = study(subject("fixed", network=ResNet(depth=8, alpha=4).eval()), plan, Store(tmp_path))
-    assert [(str(r), r.trained) for r in fixed.results if not r.recalibrated] == [("as it is", True)]
+    assert [(str(r), r.trained) for r in fixed.results if not r.recalibrated] == [
+        ("as it is", True)
+    ]
 
 
 # --- the command
 
 
 def test_several_checkpoints_are_studied_in_one_table_with_pictures_and_a_page(run: Run) -> None:
-    refined = ("epochs=2", "model.alpha=2", "refine.epochs=[1]", "scheme=rk4_classic", "hydra.run.dir=runs/0")
+    refined = (
+        "epochs=2",
+        "model.alpha=2",
+        "refine.epochs=[1]",
+        "scheme=rk4_classic",
+        "hydra.run.dir=runs/0",
+    )
     assert run("train", *refined)[0] == 0
-    assert run("train", "epochs=1", "model.alpha=2", "model.initial_time_d=2", "hydra.run.dir=runs/1")[0] == 0
-    assert run("train", "epochs=1", "model=resnet", "model.alpha=2", "model.depth=8", "hydra.run.dir=runs/2")[0] == 0
-    sweep = ("sweep.scheme=[euler,rk4_classic,dopri5]", "sweep.n_time_steps=[1,2]", "sweep.recalibrate=true")
+    assert (
+        run("train", "epochs=1", "model.alpha=2", "model.initial_time_d=2", "hydra.run.dir=runs/1")[
+            0
+        ]
+        == 0
+    )
+    assert (
+        run(
+            "train",
+            "epochs=1",
+            "model=resnet",
+            "model.alpha=2",
+            "model.depth=8",
+            "hydra.run.dir=runs/2",
+        )[0]
+        == 0
+    )
+    sweep = (
+        "sweep.scheme=[euler,rk4_classic,dopri5]",
+        "sweep.n_time_steps=[1,2]",
+        "sweep.recalibrate=true",
+    )
     more = ("sweep.rtol=[1e-2,1e-30]", 'sweep.budget="accuracy>=-100pp"', "hydra.run.dir=study")
     code, out, err = run("evaluate", "ckpt_path=runs", *sweep, *more)
     assert (code, err) == (0, "")
-    for line in ("comparison", "a network without depth-time has nothing to sweep", "underflow in dt", "slopes"):
+    for line in (
+        "comparison",
+        "a network without depth-time has nothing to sweep",
+        "underflow in dt",
+        "slopes",
+    ):
         assert line in out
     assert "python evaluate.py ckpt_path=runs/0/checkpoints/last.ckpt sweep.scheme=[" in out
 
     table = rows("study/invariance.csv")
     assert len(table) == 2 * 2 * 6 + 2
     for number in range(3):
-        trained = [r for r in table if r["trained"] == "True" and r["checkpoint"].startswith(f"runs/{number}")]
+        trained = [
+            r
+            for r in table
+            if r["trained"] == "True" and r["checkpoint"].startswith(f"runs/{number}")
+        ]
         wanted = json.loads(Path(f"runs/{number}/result.json").read_text())
         assert [float(row["accuracy"]) for row in trained] == [wanted["test_accuracy"]]
         assert [float(row["loss"]) for row in trained] == [wanted["test_loss"]]
@@ -397,7 +491,9 @@ def test_several_checkpoints_are_studied_in_one_table_with_pictures_and_a_page(r
         with Image.open(f"study/{name}.png") as image:
             assert min(image.size) > 400, name
     found = json.loads(Path("study/invariance.json").read_text())
-    assert [study["checkpoint"] for study in found] == [f"runs/{i}/checkpoints/last.ckpt" for i in range(3)]
+    assert [study["checkpoint"] for study in found] == [
+        f"runs/{i}/checkpoints/last.ckpt" for i in range(3)
+    ]
     assert len(found[0]["rows"][0]["class_accuracy"]) == 10
     page = Path("study/report.html").read_text()
     assert page.count("<img ") == page.count("data:image/png;base64,") == 6
@@ -407,15 +503,27 @@ def test_several_checkpoints_are_studied_in_one_table_with_pictures_and_a_page(r
     beside = ("sweep.reference=runs/1", "hydra.run.dir=again")
     code, out, _ = run("evaluate", 'ckpt_path="runs/[02]/checkpoints/last.ckpt"', *sweep, *beside)
     assert code == 0
-    assert [r["trained"] for r in rows("again/invariance.csv") if r["checkpoint"].startswith("runs/1")] == ["True"]
-    assert [r["latency_ms"] for r in rows("again/invariance.csv")][:3] == [r["latency_ms"] for r in table][:3]
+    assert [
+        r["trained"] for r in rows("again/invariance.csv") if r["checkpoint"].startswith("runs/1")
+    ] == ["True"]
+    assert [r["latency_ms"] for r in rows("again/invariance.csv")][:3] == [
+        r["latency_ms"] for r in table
+    ][:3]
 
 
 def test_strict_ends_with_3_where_a_network_is_not_invariant(run: Run) -> None:
-    assert run("train", "epochs=2", "model.alpha=4", "model.time_epsilon=2", "hydra.run.dir=run")[0] == 0
-    sweep = ("ckpt_path=run/checkpoints/last.ckpt", "sweep.scheme=[rk4]", "sweep.n_time_steps=[1,16]")
+    assert (
+        run("train", "epochs=2", "model.alpha=4", "model.time_epsilon=2", "hydra.run.dir=run")[0]
+        == 0
+    )
+    sweep = (
+        "ckpt_path=run/checkpoints/last.ckpt",
+        "sweep.scheme=[rk4]",
+        "sweep.n_time_steps=[1,16]",
+    )
     lost = json.loads(Path("run/result.json").read_text())["test_accuracy"] - min(
-        float(row["accuracy"]) for row in (run("evaluate", *sweep, "hydra.run.dir=e"), rows("e/invariance.csv"))[1]
+        float(row["accuracy"])
+        for row in (run("evaluate", *sweep, "hydra.run.dir=e"), rows("e/invariance.csv"))[1]
     )
     assert lost > 0
     for tolerance, expected in ((100 * lost - 0.01, 3), (100 * lost + 0.01, 0)):
@@ -430,12 +538,15 @@ def test_images_of_other_classes_than_the_checkpoints_are_refused(run: Run, tmp_
             for name in names:
                 (tmp_path / root / split / name).mkdir(parents=True)
                 Image.new("RGB", (8, 8)).save(tmp_path / root / split / name / "0.png")
-    options = ("dataset=image_folder", "dataset.root=pets", "dataset.image_size=8", "dataset.val_size=0")
+    options = (
+        "dataset=image_folder",
+        "dataset.root=pets",
+        "dataset.image_size=8",
+        "dataset.val_size=0",
+    )
     assert run("train", *options, "epochs=1", "model.alpha=2", "hydra.run.dir=run")[0] == 0
     code, _, err = run("evaluate", "ckpt_path=run/checkpoints/last.ckpt", "dataset.root=cars")
     assert (code, err.count("\n")) == (1, 1)
-    message = (
-        "dataset.root must hold the classes that 'run/checkpoints/last.ckpt' was trained on, cat, dog; it holds bus"
-    )
+    message = "dataset.root must hold the classes that 'run/checkpoints/last.ckpt' was trained on, cat, dog; it holds bus"
     assert message in err
     assert not (tmp_path / "outputs").exists()

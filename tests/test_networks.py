@@ -8,7 +8,7 @@ from torch._dynamo.testing import CompileCounter, CompileCounterWithBackend
 
 from contnet import SCHEMES, ContinuousNet, ResNet, WideContinuousNet, WideResNet
 from contnet.networks import continuous
-from contnet.units import SkipConnection, conv1x1
+from contnet.networks.units import SkipConnection, conv1x1
 
 
 def n_parameters(network: nn.Module) -> int:
@@ -33,7 +33,9 @@ def test_parameter_counts(options: dict, counts: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("options", [options for options, _ in COUNTS], ids=str)
-def test_with_euler_the_network_is_a_plain_residual_network_to_the_last_bit(options: dict, training: bool) -> None:
+def test_with_euler_the_network_is_a_plain_residual_network_to_the_last_bit(
+    options: dict, training: bool
+) -> None:
     network = ContinuousNet(initial_time_d=3, alpha=4, **options).train(training)
     with torch.no_grad():  # else SkipInit leaves nothing to compare
         for name, parameter in network.named_parameters():
@@ -84,7 +86,10 @@ def test_epsilon_follows_the_depth_and_a_stitch_keeps_that_of_its_construction()
 def test_without_stitch_plain_strided_convolutions_join_the_segments() -> None:
     network = ContinuousNet(stitch=False)
     assert isinstance(network.stitches[0], nn.Identity)
-    assert [tuple(stitch.weight.shape) for stitch in network.stitches[1:]] == [(32, 16, 1, 1), (64, 32, 1, 1)]
+    assert [tuple(stitch.weight.shape) for stitch in network.stitches[1:]] == [
+        (32, 16, 1, 1),
+        (64, 32, 1, 1),
+    ]
     assert all(stitch.bias is None and stitch.stride == (2, 2) for stitch in network.stitches[1:])
     assert network(torch.randn(2, 3, 32, 32)).shape == (2, 10)
 
@@ -171,7 +176,9 @@ def test_a_residual_unit_of_a_resnet_is_what_it_says() -> None:
     assert not torch.equal(dropped, unit(x))
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch.compile looks at it
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf"
+)  # torch.compile looks at it
 @pytest.mark.parametrize(
     ("scheme", "gradient", "at_once", "n_compilations"),
     [
@@ -179,12 +186,22 @@ def test_a_residual_unit_of_a_resnet_is_what_it_says() -> None:
         ("rk4", "backprop", False, 6),  # a stitch and a step in each of three segments
         ("rk4", "checkpoint", True, 9),  # and each step once more for the way back
         ("bosh3", "backprop", True, 6),
-        ("dopri5", "adjoint", True, 12),  # the stitches, the rates, and these without and with a gradient, to go back
+        (
+            "dopri5",
+            "adjoint",
+            True,
+            12,
+        ),  # the stitches, the rates, and these without and with a gradient, to go back
     ],
 )
 @pytest.mark.parametrize("depth", [1, 2])
 def test_a_compiled_network_is_the_same_and_depth_costs_no_compilation(
-    scheme: str, gradient: str, at_once: bool, n_compilations: int, depth: int, monkeypatch: pytest.MonkeyPatch
+    scheme: str,
+    gradient: str,
+    at_once: bool,
+    n_compilations: int,
+    depth: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(continuous, "WHOLE_UP_TO", 24 if at_once else 0)
     network = ContinuousNet(alpha=2, initial_time_d=depth, scheme=scheme, gradient=gradient)
@@ -195,19 +212,37 @@ def test_a_compiled_network_is_the_same_and_depth_costs_no_compilation(
 @pytest.mark.parametrize(
     ("scheme", "gradient", "basis", "depth", "n_compilations"),
     [
-        ("rk4", "backprop", "continuous_linear", 4, 9),  # a stitch, and a rate of one node and of two
+        (
+            "rk4",
+            "backprop",
+            "continuous_linear",
+            4,
+            9,
+        ),  # a stitch, and a rate of one node and of two
         ("rk4", "backprop", "continuous_linear", 8, 9),
         ("rk4", "checkpoint", "continuous_linear", 4, 15),
         ("rk4", "backprop", "piecewise_linear", 4, 9),
-        ("midpoint", "backprop", "legendre", 3, 9),  # a stitch, and a rate of all nodes and of those of even degree
+        (
+            "midpoint",
+            "backprop",
+            "legendre",
+            3,
+            9,
+        ),  # a stitch, and a rate of all nodes and of those of even degree
     ],
 )
-def test_nor_does_it_in_any_basis(scheme: str, gradient: str, basis: str, depth: int, n_compilations: int) -> None:
-    network = ContinuousNet(alpha=2, initial_time_d=depth, scheme=scheme, gradient=gradient, basis=basis)
+def test_nor_does_it_in_any_basis(
+    scheme: str, gradient: str, basis: str, depth: int, n_compilations: int
+) -> None:
+    network = ContinuousNet(
+        alpha=2, initial_time_d=depth, scheme=scheme, gradient=gradient, basis=basis
+    )
     assert_compiled_is_the_same(network, CompileCounter(), n_compilations)
 
 
-def assert_compiled_is_the_same(network: ContinuousNet, backend: CompileCounter, n_compilations: int) -> None:
+def assert_compiled_is_the_same(
+    network: ContinuousNet, backend: CompileCounter, n_compilations: int
+) -> None:
     torch._dynamo.reset()
     plain = copy.deepcopy(network)
     network.compile(dynamic=False, backend=backend)
@@ -253,9 +288,18 @@ def test_arguments_out_of_range_are_refused(arguments: dict, message: str) -> No
         (lambda: ResNet(depth=21), r"depth must be 6 n \+ 2, such as 20 or 26, got 21"),
         (lambda: ResNet(depth=2), "depth must be a whole number of at least 8, got 2"),
         (lambda: WideResNet(depth=20), r"depth must be 6 n \+ 4, such as 16 or 22, got 20"),
-        (lambda: WideResNet(widen_factor=0), "widen_factor must be a whole number of at least 1, got 0"),
-        (lambda: WideResNet(dropout=1), "dropout must be a number at least 0 and less than 1, got 1"),
-        (lambda: WideContinuousNet(widen_factor=1.5), "widen_factor must be a whole number of at least 1, got 1.5"),
+        (
+            lambda: WideResNet(widen_factor=0),
+            "widen_factor must be a whole number of at least 1, got 0",
+        ),
+        (
+            lambda: WideResNet(dropout=1),
+            "dropout must be a number at least 0 and less than 1, got 1",
+        ),
+        (
+            lambda: WideContinuousNet(widen_factor=1.5),
+            "widen_factor must be a whole number of at least 1, got 1.5",
+        ),
     ],
 )
 def test_shapes_that_there_are_not_are_refused(make: Callable[[], nn.Module], message: str) -> None:

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torchdiffeq import odeint
 
 from contnet import ADAPTIVE_SCHEMES, SCHEMES, ODEBlock, Scheme
-from contnet.basis import PiecewiseConstant
-from contnet.units import ResidualUnit
+from contnet.networks.units import ResidualUnit
+from contnet.ode.basis import PiecewiseConstant
 from tests.problems import Linear, slope
 
 IN_TORCHDIFFEQ = ["euler", "midpoint", "heun2", "heun3", "rk4"]
@@ -56,7 +56,9 @@ def stock_torchdiffeq(block: ODEBlock, x: Tensor, look_up) -> Tensor:
 @pytest.mark.parametrize("scheme", IN_TORCHDIFFEQ)
 @pytest.mark.parametrize("n_basis", [1, 2, 4, 8, 16])
 @pytest.mark.parametrize("n_time_steps", [1, 2, 4, 8, 16])
-def test_equals_stock_torchdiffeq_at_times_exact_in_binary(scheme: str, n_basis: int, n_time_steps: int) -> None:
+def test_equals_stock_torchdiffeq_at_times_exact_in_binary(
+    scheme: str, n_basis: int, n_time_steps: int
+) -> None:
     block = ODEBlock(Linear, n_basis, n_time_steps, scheme)
     x = torch.randn(3, 4, dtype=torch.float64)
     oracle = stock_torchdiffeq(block, x, lambda t, _: int(t * n_basis))
@@ -80,10 +82,14 @@ def test_equals_torchdiffeq_with_a_look_up_robust_to_rounding(scheme: str, n_bas
                     return int(knot) if begins or knot.denominator > 1 else int(knot) - 1
             return int(Fraction(round(t * 6 * n), 6 * n) * n_basis)
 
-        torch.testing.assert_close(block(x), stock_torchdiffeq(block, x, look_up), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(
+            block(x), stock_torchdiffeq(block, x, look_up), rtol=1e-12, atol=1e-12
+        )
 
 
-def test_a_right_limit_at_the_end_of_a_step_would_make_rk4_first_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_right_limit_at_the_end_of_a_step_would_make_rk4_first_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The test of the test above: the knot rule is what gives the order."""
     right_limit = lambda self, t, from_left: min(int(t * self.n_basis), self.n_basis - 1)  # noqa: E731
     monkeypatch.setattr(PiecewiseConstant, "locate", right_limit)
@@ -118,7 +124,9 @@ def test_stages_evaluate_the_nodes_and_states_that_the_tableau_says() -> None:
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("n_basis", [1, 3, 49])
-def test_euler_equals_a_plain_stack_of_residual_units_to_the_last_bit(training: bool, n_basis: int) -> None:
+def test_euler_equals_a_plain_stack_of_residual_units_to_the_last_bit(
+    training: bool, n_basis: int
+) -> None:
     """49: the first K for which (1 / K) * K is not 1 in floating point."""
     block = ODEBlock(lambda: ResidualUnit(4, 4), n_basis, epsilon=float(n_basis)).train(training)
     stack = copy.deepcopy(block.nodes)
@@ -175,7 +183,9 @@ def test_an_adaptive_scheme_that_cannot_reach_its_tolerance_says_so() -> None:
             return x**2
 
     block = ODEBlock(Explosive, scheme="dopri5")
-    with pytest.raises(RuntimeError, match=r"scheme dopri5 cannot reach rtol=0.0001, atol=0.0001: underflow in dt"):
+    with pytest.raises(
+        RuntimeError, match=r"scheme dopri5 cannot reach rtol=0.0001, atol=0.0001: underflow in dt"
+    ):
         block(torch.full((1,), 2.0))
 
 
@@ -206,7 +216,9 @@ def test_any_rate_module_becomes_continuous_in_depth() -> None:
     block = ODEBlock(Attention, n_basis=2, scheme="rk4")
     x = torch.randn(2, 5, 8)
     block(x).sum().backward()
-    assert all(parameter.grad is not None for node in block.nodes for parameter in node.parameters())
+    assert all(
+        parameter.grad is not None for node in block.nodes for parameter in node.parameters()
+    )
 
 
 def test_under_autocast_the_state_stays_in_single_precision() -> None:

@@ -6,12 +6,20 @@ import pytest
 import torch
 
 from contnet import ADAPTIVE_SCHEMES, SCHEMES
-from contnet.basis import PiecewiseConstant
-from contnet.integrate import fixed_grid
-from contnet.schemes import find_scheme
+from contnet.ode.basis import PiecewiseConstant
+from contnet.ode.integrate import fixed_grid
+from contnet.ode.schemes import find_scheme
 from tests.problems import Exponential, slope
 
-ORDERS = {"euler": 1, "midpoint": 2, "heun2": 2, "ralston2": 2, "heun3": 3, "rk4": 4, "rk4_classic": 4}
+ORDERS = {
+    "euler": 1,
+    "midpoint": 2,
+    "heun2": 2,
+    "ralston2": 2,
+    "heun3": 3,
+    "rk4": 4,
+    "rk4_classic": 4,
+}
 
 
 def test_the_fixed_step_schemes_are_those_of_the_design_with_their_orders() -> None:
@@ -26,7 +34,9 @@ def test_order_of_convergence_on_a_smooth_non_autonomous_problem(scheme) -> None
         grid = fixed_grid(scheme, n, PiecewiseConstant(1), epsilon=1.0)
         state = x
         for step in range(n):
-            state = grid.step([partial(Exponential.rate, (step + float(c)) / n) for c in scheme.c], state)
+            state = grid.step(
+                [partial(Exponential.rate, (step + float(c)) / n) for c in scheme.c], state
+            )
         return (state - Exponential.solution(x)).abs().item()
 
     assert slope(error, [32, 64, 128, 256]) == pytest.approx(scheme.order, abs=0.1)
@@ -58,7 +68,9 @@ def test_the_self_check_sees_any_weight_that_is_off(scheme) -> None:
             replace(scheme, b=tuple(b))
 
 
-def test_find_scheme_gives_tolerances_to_adaptive_schemes_and_refuses_what_it_does_not_know() -> None:
+def test_find_scheme_gives_tolerances_to_adaptive_schemes_and_refuses_what_it_does_not_know() -> (
+    None
+):
     assert find_scheme("dopri5", rtol=1e-7).rtol == 1e-7
     assert find_scheme("dopri5", rtol=1e-7).atol == ADAPTIVE_SCHEMES["dopri5"].atol
     with pytest.raises(ValueError, match=r"scheme must be one of euler, .*; got 'eulerr'"):

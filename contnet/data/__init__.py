@@ -4,4 +4,12 @@ from contnet.data.folder import image_folder, tiny_imagenet
 from contnet.data.image_data import ImageData
 from contnet.data.sources import cifar10, cifar100, digits, fashion_mnist
 
-__all__ = ["ImageData", "cifar10", "cifar100", "digits", "fashion_mnist", "image_folder", "tiny_imagenet"]
+__all__ = [
+    "ImageData",
+    "cifar10",
+    "cifar100",
+    "digits",
+    "fashion_mnist",
+    "image_folder",
+    "tiny_imagenet",
+]

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from contnet.data.images import Images
+from contnet.data.randomness import keyed_generator
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ class Batches(Sampler[BatchPlan]):
         for batch, (start, end) in enumerate(pairwise([*starts, self.n_images])):
             if batch < skipped:
                 continue
-            yield BatchPlan(order[start:end], slice(rank, None, world_size), (self.seed or 0, self.epoch, batch))
+            yield BatchPlan(
+                order[start:end], slice(rank, None, world_size), (self.seed or 0, self.epoch, batch)
+            )
 
 
 class BatchLoader(DataLoader[tuple[Tensor, Tensor]]):
@@ -154,12 +156,6 @@ def batch_loader(
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
-
-
-def keyed_generator(*key: int) -> torch.Generator:
-    """A generator whose stream is a function of the key alone."""
-    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state))
 
 
 def _rank_and_world_size() -> tuple[int, int]:

@@ -16,7 +16,12 @@ DEFAULT_VAL_SIZE = 0.1
 
 
 def image_folder(
-    root: str, image_size: int, memory_gb: float, val_size: float | None, num_workers: int, **options: Any
+    root: str,
+    image_size: int,
+    memory_gb: float,
+    val_size: float | None,
+    num_workers: int,
+    **options: Any,
 ) -> ImageData:
     """Images in `root/train/<class>/` and `root/test/<class>/`, and `root/val/<class>/` where it exists.
 
@@ -34,15 +39,21 @@ def image_folder(
     folder = arguments.folder("root", root)
     for split in ("train", "test"):
         if not (folder / split).is_dir():
-            raise ValueError(f"root must hold the folders train/<class>/ and test/<class>/; {root!r} has no {split}/")
+            raise ValueError(
+                f"root must hold the folders train/<class>/ and test/<class>/; {root!r} has no {split}/"
+            )
     has_val = (folder / "val").is_dir() and val_size != 0
     if has_val and val_size is not None:
-        raise ValueError(f"val_size must be null or 0 where root has a folder val/, got {val_size!r}")
+        raise ValueError(
+            f"val_size must be null or 0 where root has a folder val/, got {val_size!r}"
+        )
     names = ["train", "test", *(["val"] if has_val else [])]
     classes = _classes(folder / "train")
     listed = {name: _list_images(folder / name, classes) for name in names}
     val_size = DEFAULT_VAL_SIZE if val_size is None else val_size
-    return _image_data(listed, classes, image_size, memory_gb, num_workers, val_size=val_size, **options)
+    return _image_data(
+        listed, classes, image_size, memory_gb, num_workers, val_size=val_size, **options
+    )
 
 
 def tiny_imagenet(root: str, memory_gb: float, num_workers: int, **options: Any) -> ImageData:
@@ -68,7 +79,9 @@ def tiny_imagenet(root: str, memory_gb: float, num_workers: int, **options: Any)
     ):
         if not is_there(part):
             lacking = part.relative_to(folder)
-            raise ValueError(f"root must be the unpacked folder tiny-imagenet-200; {root!r} has no {lacking}")
+            raise ValueError(
+                f"root must be the unpacked folder tiny-imagenet-200; {root!r} has no {lacking}"
+            )
     classes = sorted(set((folder / "wnids.txt").read_text(errors="replace").split()))
     train = [sorted((folder / "train" / name / "images").glob("*.JPEG")) for name in classes]
     for name, files in zip(classes, train, strict=True):
@@ -86,17 +99,29 @@ def tiny_imagenet(root: str, memory_gb: float, num_workers: int, **options: Any)
         raise ValueError(f"root: {str(annotations)!r} must hold a line for each image, it is empty")
     unknown = sorted({line[1] for line in lines} - set(classes))
     if unknown:
-        raise ValueError(f"root: {str(annotations)!r} has the class {unknown[0]!r}, which wnids.txt lacks")
+        raise ValueError(
+            f"root: {str(annotations)!r} has the class {unknown[0]!r}, which wnids.txt lacks"
+        )
     names = [line[0] for line in lines]
     missing = sorted(set(names) - {file.name for file in test_images.iterdir()})
     if missing:
-        raise ValueError(f"root: {str(annotations)!r} has the image {missing[0]!r}, which val/images/ lacks")
+        raise ValueError(
+            f"root: {str(annotations)!r} has the image {missing[0]!r}, which val/images/ lacks"
+        )
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        raise ValueError(f"root: {str(annotations)!r} must have each image once, it has {twice[0]!r} more often")
+        raise ValueError(
+            f"root: {str(annotations)!r} must have each image once, it has {twice[0]!r} more often"
+        )
     listed = {
-        "train": ([file for files in train for file in files], [i for i, files in enumerate(train) for _ in files]),
-        "test": ([test_images / name for name in names], [classes.index(line[1]) for line in lines]),
+        "train": (
+            [file for files in train for file in files],
+            [i for i, files in enumerate(train) for _ in files],
+        ),
+        "test": (
+            [test_images / name for name in names],
+            [classes.index(line[1]) for line in lines],
+        ),
     }
     splits = {name: (files, torch.tensor(labels)) for name, (files, labels) in listed.items()}
     return _image_data(splits, classes, 64, memory_gb, num_workers, **options)
@@ -115,15 +140,31 @@ def _image_data(
     arguments.integer("num_workers", num_workers, minimum=0)
     n_bytes = sum(len(files) for files, _ in listed.values()) * image_size**2 * FileImages.channels
     in_memory = n_bytes <= memory_gb * 1e9
-    splits = {name: FileImages(files, labels, image_size, in_memory) for name, (files, labels) in listed.items()}
+    splits = {
+        name: FileImages(files, labels, image_size, in_memory)
+        for name, (files, labels) in listed.items()
+    }
     workers = 0 if in_memory else num_workers
-    return ImageData(splits["train"], splits["test"], classes, val=splits.get("val"), num_workers=workers, **options)
+    return ImageData(
+        splits["train"],
+        splits["test"],
+        classes,
+        val=splits.get("val"),
+        num_workers=workers,
+        **options,
+    )
 
 
 def _classes(folder: Path) -> list[str]:
-    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    classes = sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".")
+    )
     if len(classes) < 2:
-        raise ValueError(f"root must hold at least 2 classes, each a folder; {str(folder)!r} has {len(classes)}")
+        raise ValueError(
+            f"root must hold at least 2 classes, each a folder; {str(folder)!r} has {len(classes)}"
+        )
     return classes
 
 
@@ -135,7 +176,9 @@ def _list_images(folder: Path, classes: list[str]) -> tuple[list[Path], Tensor]:
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        members = sorted(file for file in (folder / name).rglob("*") if file.suffix.lower() in suffixes)
+        members = sorted(
+            file for file in (folder / name).rglob("*") if file.suffix.lower() in suffixes
+        )
         files += members
         labels += [label] * len(members)
         if folder.name == "train" and not members:

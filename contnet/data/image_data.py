@@ -7,8 +7,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from contnet import arguments
-from contnet.data.batches import Augmentation, batch_loader, keyed_generator
+from contnet.data.batches import Augmentation, batch_loader
 from contnet.data.images import Images
+from contnet.data.randomness import keyed_generator
 
 N_PROBE = 2048
 
@@ -70,7 +71,10 @@ class ImageData:
         self.train, self.val = train, val
         if val is None and val_size > 0:
             chosen = stratified_share(train.labels, val_size, split_seed)
-            self.train, self.val = train.subset((~chosen).nonzero()[:, 0]), train.subset(chosen.nonzero()[:, 0])
+            self.train, self.val = (
+                train.subset((~chosen).nonzero()[:, 0]),
+                train.subset(chosen.nonzero()[:, 0]),
+            )
 
     @property
     def in_channels(self) -> int:
@@ -121,7 +125,12 @@ class ImageData:
     def recalibration_loader(self, n_images: int) -> DataLoader[tuple[Tensor, Tensor]]:
         """A fixed few of the training images in batches as for training, shuffled and augmented."""
         few = torch.randperm(len(self.train.labels), generator=keyed_generator(0))[:n_images]
-        return batch_loader(self.train.subset(few).prepared(), self.batch_size, seed=0, augmentation=self.augmentation)
+        return batch_loader(
+            self.train.subset(few).prepared(),
+            self.batch_size,
+            seed=0,
+            augmentation=self.augmentation,
+        )
 
     def test_loader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         """Batches of the test images, in order and as they are."""
@@ -153,5 +162,7 @@ def _per_channel(name: str, values: Sequence[float], channels: int) -> tuple[flo
         isinstance(v, int | float) and not isinstance(v, bool) for v in values
     )
     if not allowed or len(values) != channels:
-        raise ValueError(f"{name} must be a list of {channels} numbers, one for each channel, got {values!r}")
+        raise ValueError(
+            f"{name} must be a list of {channels} numbers, one for each channel, got {values!r}"
+        )
     return tuple(values)

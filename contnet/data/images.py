@@ -63,7 +63,9 @@ class ArrayImages:
 
     def fingerprint(self) -> bytes:
         arrays = (self.pixels.numpy(), self.labels.numpy())
-        return hashlib.sha256(b"".join(hashlib.sha256(np.ascontiguousarray(a).data).digest() for a in arrays)).digest()
+        return hashlib.sha256(
+            b"".join(hashlib.sha256(np.ascontiguousarray(a).data).digest() for a in arrays)
+        ).digest()
 
     def take(self, indices: Tensor) -> Tensor:
         return self.pixels[indices]
@@ -91,8 +93,12 @@ class FileImages:
 
     def fingerprint(self) -> bytes:
         """Goes by names, sizes and times: reading every file would take as long as using them."""
-        facts = [(str(file), *attrgetter("st_size", "st_mtime_ns")(file.stat())) for file in self.files]
-        return hashlib.sha256(repr((facts, self.labels.tolist(), self.image_size)).encode()).digest()
+        facts = [
+            (str(file), *attrgetter("st_size", "st_mtime_ns")(file.stat())) for file in self.files
+        ]
+        return hashlib.sha256(
+            repr((facts, self.labels.tolist(), self.image_size)).encode()
+        ).digest()
 
     def take(self, indices: Tensor) -> Tensor:
         return torch.from_numpy(np.stack([self._decode(self.files[i]) for i in indices.tolist()]))
@@ -106,7 +112,9 @@ class FileImages:
         if not self.decode_once:
             return self
         console = Console(stderr=True)
-        pixels = np.empty((len(self.files), self.image_size, self.image_size, self.channels), np.uint8)
+        pixels = np.empty(
+            (len(self.files), self.image_size, self.image_size, self.channels), np.uint8
+        )
         with ThreadPoolExecutor() as pool:
             images: Iterable[np.ndarray] = pool.map(self._decode, self.files)
             if console.is_terminal:
@@ -121,6 +129,10 @@ class FileImages:
             with Image.open(file) as image:
                 rgb = image.convert("RGB")
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            reason = "the file is no longer there" if isinstance(error, FileNotFoundError) else "not a readable image"
+            reason = (
+                "the file is no longer there"
+                if isinstance(error, FileNotFoundError)
+                else "not a readable image"
+            )
             raise ValueError(f"root: cannot use {file}: {reason}") from error
         return np.asarray(rgb if rgb.size == size else rgb.resize(size, Image.Resampling.BILINEAR))

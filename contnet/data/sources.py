@@ -52,7 +52,11 @@ def _torchvision(dataset: Any, root: str, **options: Any) -> ImageData:
     its_own = folder / dataset.__name__
     new: list[Path] = []
     try:
-        new = [path for path in (its_own / "raw", its_own, folder, *folder.parents) if not path.exists()]
+        new = [
+            path
+            for path in (its_own / "raw", its_own, folder, *folder.parents)
+            if not path.exists()
+        ]
         published = [dataset(folder, train=train, download=True) for train in (True, False)]
     except (URLError, OSError, RuntimeError) as error:
         for path in new:

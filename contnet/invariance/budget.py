@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from contnet.invariance.result import Figures, Result, measured
 
-CONDITION = re.compile(r"(?:(latency|parameters)<=(\d+(?:\.\d+)?)x|(accuracy)>=([+-]?\d+(?:\.\d+)?)pp)")
+CONDITION = re.compile(
+    r"(?:(latency|parameters)<=(\d+(?:\.\d+)?)x|(accuracy)>=([+-]?\d+(?:\.\d+)?)pp)"
+)
 
 
 @dataclass(frozen=True)
@@ -59,4 +61,6 @@ class Budget:
     def _is_met(self, own: Figures, trained: Figures) -> bool:
         quick = self.latency is None or own.latency_ms <= self.latency * trained.latency_ms
         # Accuracies are float32: a difference of ten-thousandths of a point is rounding.
-        return quick and (self.accuracy is None or 100 * (own.accuracy - trained.accuracy) >= self.accuracy - 1e-4)
+        return quick and (
+            self.accuracy is None or 100 * (own.accuracy - trained.accuracy) >= self.accuracy - 1e-4
+        )

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from contnet.networks.continuous import ContinuousNet
-from contnet.ode_block import ODEBlock
-from contnet.schemes import SCHEMES, Scheme
+from contnet.ode.block import ODEBlock
+from contnet.ode.schemes import SCHEMES, Scheme
 
 N_SAMPLE = 16
 FINEST = 64
@@ -44,7 +44,9 @@ class Convergence:
     asymptotic_from: int | None
 
 
-def network_convergence(network: ContinuousNet, images: Tensor, schemes: Sequence[str]) -> list[Convergence]:
+def network_convergence(
+    network: ContinuousNet, images: Tensor, schemes: Sequence[str]
+) -> list[Convergence]:
     """The convergence of every ODE block, on the states which `images` bring to it in the network's manifestation."""
     network = copy.deepcopy(network).double().eval()
     states: list[Tensor] = []
@@ -60,11 +62,15 @@ def network_convergence(network: ContinuousNet, images: Tensor, schemes: Sequenc
     return [
         found
         for number, (block, x) in enumerate(zip(network.ode_blocks, states, strict=True), start=1)
-        for found in block_convergence(block, x, [SCHEMES[name] for name in schemes if name in SCHEMES], number)
+        for found in block_convergence(
+            block, x, [SCHEMES[name] for name in schemes if name in SCHEMES], number
+        )
     ]
 
 
-def block_convergence(block: ODEBlock, x: Tensor, schemes: Sequence[Scheme], number: int = 1) -> Iterator[Convergence]:
+def block_convergence(
+    block: ODEBlock, x: Tensor, schemes: Sequence[Scheme], number: int = 1
+) -> Iterator[Convergence]:
     """The convergence of one block from the state x, in float64, towards RK4 with very short steps."""
     block = copy.deepcopy(block).double().eval()
     x = x.double()
@@ -85,9 +91,13 @@ def block_convergence(block: ODEBlock, x: Tensor, schemes: Sequence[Scheme], num
         yield Convergence(number, scheme.name, scheme.order, n_time_steps, errors, slope, start)
 
 
-def asymptotic_slope(n_time_steps: Sequence[int], errors: Sequence[float]) -> tuple[float | None, int | None]:
+def asymptotic_slope(
+    n_time_steps: Sequence[int], errors: Sequence[float]
+) -> tuple[float | None, int | None]:
     """Minus the slope of log(error) against log(n) over the asymptotic range, and where that begins."""
-    usable = [(n, e) for n, e in zip(n_time_steps, errors, strict=True) if np.isfinite(e) and e > ROUNDING]
+    usable = [
+        (n, e) for n, e in zip(n_time_steps, errors, strict=True) if np.isfinite(e) and e > ROUNDING
+    ]
     points = np.log2(np.array(usable, dtype=float).reshape(-1, 2))
     local = [-(e1 - e0) / (n1 - n0) for (n0, e0), (n1, e1) in pairwise(points)]
     for start in range(len(local) - 1):

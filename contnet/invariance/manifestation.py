@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from contnet.networks.continuous import ContinuousNet
-from contnet.schemes import ADAPTIVE_SCHEMES, AdaptiveScheme, Scheme, find_scheme
+from contnet.ode.schemes import ADAPTIVE_SCHEMES, AdaptiveScheme, Scheme, find_scheme
 
 
 @dataclass(frozen=True)
@@ -75,5 +75,8 @@ def manifestations(
         elif rtol is None:
             found.append(Manifestation(trained.scheme if same else find_scheme(name)))
         else:
-            found += [Manifestation(find_scheme(name, rtol=tolerance, atol=tolerance)) for tolerance in rtol]
+            found += [
+                Manifestation(find_scheme(name, rtol=tolerance, atol=tolerance))
+                for tolerance in rtol
+            ]
     return list(dict.fromkeys(found if trained in found else [trained, *found]))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from contnet.ode_block import ODEBlock
+from contnet.ode.block import ODEBlock
 
 N_IMAGES = 5120
 
@@ -30,7 +30,10 @@ def recalibrated(network: nn.Module, images: Iterable[Tensor]) -> Iterator[None]
     no statistics of their own to average, they move on as in training."""
     norms = list(_batch_norms(network))
     together = set(_of_combined_nodes(network))
-    saved = [({name: buffer.clone() for name, buffer in norm.named_buffers()}, norm.momentum) for norm in norms]
+    saved = [
+        ({name: buffer.clone() for name, buffer in norm.named_buffers()}, norm.momentum)
+        for norm in norms
+    ]
     try:
         for norm in norms:
             if norm not in together:

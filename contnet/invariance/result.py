@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
-from contnet.basis import Basis
 from contnet.invariance.manifestation import Manifestation
 from contnet.invariance.outcome import Outcome
-from contnet.score import Score
+from contnet.metrics import Score
+from contnet.ode.basis import Basis
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,11 @@ class Result:
             "basis": self.basis and self.basis.name,
             "n_basis": self.basis and self.basis.n_basis,
             "parameters": self.parameters,
-            **(asdict(self.figures) if self.figures else dict.fromkeys(field.name for field in fields(Figures))),
+            **(
+                asdict(self.figures)
+                if self.figures
+                else dict.fromkeys(field.name for field in fields(Figures))
+            ),
             "failed": self.failed,
         }
 
@@ -100,13 +104,17 @@ def measure(result: Result, outcome: Outcome, reference: Outcome) -> Result:
     trained_logits = torch.cat(reference.logits).to(logits)
     predictions = logits.argmax(dim=1)
     distance = torch.linalg.vector_norm((logits - trained_logits).double())
-    top5 = multiclass_accuracy(logits, labels, num_classes, average="micro", top_k=min(5, num_classes))
+    top5 = multiclass_accuracy(
+        logits, labels, num_classes, average="micro", top_k=min(5, num_classes)
+    )
     figures = Figures(
         n_f_evals=outcome.n_f_evals,
         loss=score.loss.compute().item(),
         accuracy=score.accuracy.compute().item(),
         top5_accuracy=top5.item(),
-        calibration_error=multiclass_calibration_error(logits.float(), labels, num_classes, n_bins=15).item(),
+        calibration_error=multiclass_calibration_error(
+            logits.float(), labels, num_classes, n_bins=15
+        ).item(),
         same_prediction=(predictions == trained_logits.argmax(dim=1)).double().mean().item(),
         logit_distance=(distance / torch.linalg.vector_norm(trained_logits.double())).item(),
         flops=outcome.flops,

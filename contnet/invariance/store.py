@@ -29,7 +29,10 @@ class Store:
         """Keep an outcome; a file is there whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
         unfinished = self.folder / f"{os.getpid()}.tmp"
-        cpu = {"logits": tuple(batch.cpu() for batch in outcome.logits), "labels": outcome.labels.cpu()}
+        cpu = {
+            "logits": tuple(batch.cpu() for batch in outcome.logits),
+            "labels": outcome.labels.cpu(),
+        }
         torch.save(asdict(outcome) | cpu, unfinished)
         unfinished.replace(self._path(key))
 

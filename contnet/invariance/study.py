@@ -9,8 +9,6 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from contnet.basis import Basis, make_basis
-from contnet.integrate import IntegrationError
 from contnet.invariance.convergence import Convergence, network_convergence
 from contnet.invariance.manifestation import Manifestation, manifestations
 from contnet.invariance.outcome import Batches, Outcome, observe
@@ -19,7 +17,9 @@ from contnet.invariance.result import Figures, Result, measure
 from contnet.invariance.store import Store, digest
 from contnet.invariance.verdict import Verdict, judge
 from contnet.networks.continuous import ContinuousNet
-from contnet.projection import project
+from contnet.ode.basis import Basis, make_basis
+from contnet.ode.integrate import IntegrationError
+from contnet.ode.projection import project
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,9 @@ class Subject:
     def projected(self, basis: Basis) -> "Subject":
         """The same with theta(t) projected onto another basis."""
         network = project(self.network, basis.n_basis, basis.name)
-        return replace(self, network=network, identity=digest([self.identity, basis.name, basis.n_basis]))
+        return replace(
+            self, network=network, identity=digest([self.identity, basis.name, basis.n_basis])
+        )
 
     def n_passes(self, plan: Plan) -> int:
         """How often the test images have to pass through it."""
@@ -132,7 +134,9 @@ class Study:
         return self.trained.manifestation.scheme is not None
 
 
-def study(subject: Subject, plan: Plan, store: Store, advance: Callable[[str], None] = lambda line: None) -> Study:
+def study(
+    subject: Subject, plan: Plan, store: Store, advance: Callable[[str], None] = lambda line: None
+) -> Study:
     """Carry out the plan; `advance` is told of each pass in a line. The network comes back as it was.
 
     Results come without recalibration first, each part with the network's own basis first and in the order of
@@ -167,16 +171,25 @@ def study(subject: Subject, plan: Plan, store: Store, advance: Callable[[str], N
         trained.give(subject.network)
     base = next(result for result in results if result.trained)
     if base.figures is None:
-        raise IntegrationError(f"{subject.name} cannot be evaluated as it was trained: {base.failed}")
+        raise IntegrationError(
+            f"{subject.name} cannot be evaluated as it was trained: {base.failed}"
+        )
     labels = reference.labels.cpu()
     verdicts = [
-        judge(base, [r for r in results if r.recalibrated == recalibrate and not r.projected], labels, plan.tolerance)
+        judge(
+            base,
+            [r for r in results if r.recalibrated == recalibrate and not r.projected],
+            labels,
+            plan.tolerance,
+        )
         for recalibrate in (False, True)
     ]
     convergence: list[Convergence] = []
     if plan.convergence and isinstance(subject.network, ContinuousNet):
         schemes = dict.fromkeys(manifestation.name for manifestation in wanted)
-        convergence = network_convergence(subject.network, subject.few, [name for name in schemes if name])
+        convergence = network_convergence(
+            subject.network, subject.few, [name for name in schemes if name]
+        )
     return Study(
         subject,
         base,
@@ -200,21 +213,31 @@ def _with_latency_of(recalibrated: Result, plain: Result) -> Result:
     """The graph is the same one, and so is what it costs; two measurements would tell them apart by their noise."""
     if recalibrated.figures is None or plain.figures is None:
         return recalibrated
-    return replace(recalibrated, figures=replace(recalibrated.figures, latency_ms=plain.figures.latency_ms))
+    return replace(
+        recalibrated, figures=replace(recalibrated.figures, latency_ms=plain.figures.latency_ms)
+    )
 
 
 def _found(result: Result) -> str:
-    return f"accuracy {result.figures.accuracy:.4f}" if result.figures else f"failed: {result.failed}"
+    return (
+        f"accuracy {result.figures.accuracy:.4f}" if result.figures else f"failed: {result.failed}"
+    )
 
 
-def _outcome(subject: Subject, manifestation: Manifestation, recalibrate: bool, store: Store) -> Outcome:
+def _outcome(
+    subject: Subject, manifestation: Manifestation, recalibrate: bool, store: Store
+) -> Outcome:
     key = digest([subject.identity, manifestation, recalibrate])
     kept = store.get(key)
     if kept is not None:
         return kept
     manifestation.give(subject.network)
     with subject.precision():
-        statistics = recalibrated(subject.network, subject.training_images()) if recalibrate else nullcontext()
+        statistics = (
+            recalibrated(subject.network, subject.training_images())
+            if recalibrate
+            else nullcontext()
+        )
         with statistics:
             outcome = observe(subject.network, subject.test)
     store.put(key, outcome)

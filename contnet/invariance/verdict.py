@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from contnet.invariance.result import Result
-from contnet.schemes import Scheme
+from contnet.ode.schemes import Scheme
 
 N_RESAMPLES = 2000
 
@@ -38,7 +38,9 @@ class Verdict:
 
 def judge(trained: Result, results: Sequence[Result], labels: Tensor, tolerance: float) -> Verdict:
     """The verdict on `results`, for a tolerance in percentage points. One that has failed has lost everything."""
-    finer = [result for result in results if result is not trained and at_least_as_fine(result, trained)]
+    finer = [
+        result for result in results if result is not trained and at_least_as_fine(result, trained)
+    ]
     if not finer:
         return Verdict(None, n_compared=0)
     labels = labels.cpu()

@@ -8,10 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from contnet import arguments
-from contnet.basis import Basis, make_basis
-from contnet.ode_block import ODEBlock, Origin
-from contnet.schemes import AdaptiveScheme, Scheme
-from contnet.units import ResidualUnit, SkipConnection, conv1x1, conv3x3, initialise, initialise_rate
+from contnet.networks.units import (
+    ResidualUnit,
+    SkipConnection,
+    conv1x1,
+    conv3x3,
+    initialise,
+    initialise_rate,
+)
+from contnet.ode.basis import Basis, make_basis
+from contnet.ode.block import ODEBlock, Origin
+from contnet.ode.schemes import AdaptiveScheme, Scheme
 
 WHOLE_UP_TO = 24
 """Rate evaluations of a network that is still compiled as a whole: quicker than one compiled by steps, but each of them
@@ -109,11 +116,17 @@ class ContinuousNet(nn.Module):
             elif stitch:
                 shortcut = conv1x1(incoming, channels, stride)
                 residual = unit(incoming, channels, stride)
-                self.stitches.append(SkipConnection(residual, shortcut, epsilon=time_epsilon / n_time_steps))
+                self.stitches.append(
+                    SkipConnection(residual, shortcut, epsilon=time_epsilon / n_time_steps)
+                )
             else:
                 self.stitches.append(conv1x1(incoming, channels, stride))
             rate = partial(unit, channels, channels)
-            self.blocks.append(ODEBlock(rate, initial_time_d, n_time_steps, scheme, time_epsilon, rtol, atol, gradient))
+            self.blocks.append(
+                ODEBlock(
+                    rate, initial_time_d, n_time_steps, scheme, time_epsilon, rtol, atol, gradient
+                )
+            )
             incoming = channels
         head: dict[str, nn.Module] = {
             "pool": nn.AdaptiveAvgPool2d(1),

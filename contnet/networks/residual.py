@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from torch import Tensor, nn
 
 from contnet import arguments
-from contnet.units import ResidualUnit, SkipConnection, conv1x1, conv3x3, initialise
+from contnet.networks.units import ResidualUnit, SkipConnection, conv1x1, conv3x3, initialise
 
 
 class ResNet(nn.Module):
@@ -26,21 +26,29 @@ class ResNet(nn.Module):
         ValueError: if an argument is out of range.
     """
 
-    def __init__(self, in_channels: int = 3, num_classes: int = 10, depth: int = 20, alpha: int = 16) -> None:
+    def __init__(
+        self, in_channels: int = 3, num_classes: int = 10, depth: int = 20, alpha: int = 16
+    ) -> None:
         super().__init__()
         n_units = _units_of_a_segment(depth, extra_layers=2)
         self.num_classes = arguments.integer("num_classes", num_classes, minimum=2)
         arguments.integer("alpha", alpha, minimum=1)
-        self.stem = nn.Sequential(conv3x3(in_channels, alpha, bias=False), nn.BatchNorm2d(alpha), nn.ReLU())
+        self.stem = nn.Sequential(
+            conv3x3(in_channels, alpha, bias=False), nn.BatchNorm2d(alpha), nn.ReLU()
+        )
 
         def unit(incoming: int, channels: int, stride: int) -> SkipConnection:
             shortcut: nn.Module = nn.Identity()
             if incoming != channels or stride != 1:
-                shortcut = nn.Sequential(conv1x1(incoming, channels, stride), nn.BatchNorm2d(channels))
+                shortcut = nn.Sequential(
+                    conv1x1(incoming, channels, stride), nn.BatchNorm2d(channels)
+                )
             return SkipConnection(ResidualUnit(incoming, channels, stride, bias=False), shortcut)
 
         self.segments = nn.Sequential(*_segments(unit, alpha, alpha, n_units))
-        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * alpha, num_classes))
+        self.head = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * alpha, num_classes)
+        )
         self.apply(initialise)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -88,7 +96,9 @@ class WideResNet(nn.Module):
             shortcut: nn.Module = nn.Identity()
             if incoming != channels or stride != 1:
                 shortcut = conv1x1(incoming, channels, stride, bias=True)
-            residual = ResidualUnit(incoming, channels, stride, activation_before_conv=True, dropout=dropout)
+            residual = ResidualUnit(
+                incoming, channels, stride, activation_before_conv=True, dropout=dropout
+            )
             return SkipConnection(residual, shortcut)
 
         self.stem = conv3x3(in_channels, alpha)
@@ -111,7 +121,9 @@ def _units_of_a_segment(depth: int, extra_layers: int) -> int:
     arguments.integer("depth", depth, minimum=6 + extra_layers)
     if depth % 6 != extra_layers:
         nearest = depth - (depth - extra_layers) % 6
-        raise ValueError(f"depth must be 6 n + {extra_layers}, such as {nearest} or {nearest + 6}, got {depth}")
+        raise ValueError(
+            f"depth must be 6 n + {extra_layers}, such as {nearest} or {nearest + 6}, got {depth}"
+        )
     return depth // 6
 
 

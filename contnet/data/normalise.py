@@ -1,0 +1,26 @@
+"""From stored pixels to network input."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Normalise(nn.Module):
+    """uint8 (N, C, H, W) -> (pixel / 255 - mean) / std in floating point, in a memory format of its own."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, mean: Sequence[float], std: Sequence[float], *, channels_last: bool = True
+    ) -> None:
+        super().__init__()
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        # Not in the checkpoint: they are part of the data set's configuration, which is.
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1) * 255, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        normalised = (images - self.mean) / self.std
+        return normalised.contiguous(memory_format=self.memory_format)

@@ -1,0 +1,121 @@
+"""Residual units and stitches: ordinary modules that know nothing of depth-time.
+
+    post-activation:  F(x) = BN2(ReLU(conv2(BN1(ReLU(conv1(x))))))
+    pre-activation:   F(x) = conv2(ReLU(BN2(conv1(ReLU(BN1(x))))))
+
+With equal channels in and out and stride 1, F is the rate of an ODE block, or the residual of a ResNet's unit; strided
+and widening, it is that of a stitch, which takes one segment's state to the next one's.
+"""
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+ONEDNN_BLOCK = 16
+"""Channels that oneDNN's 1x1 convolution takes together where the CPU has AVX-512; 8 elsewhere."""
+
+
+def conv3x3(
+    in_channels: int, out_channels: int, stride: int = 1, *, bias: bool = True
+) -> nn.Conv2d:
+    """A 3x3 convolution that keeps height and width but for its stride."""
+    return nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=bias)
+
+
+class SubsampledConv1x1(nn.Conv2d):
+    """A strided 1x1 convolution, computed as an unstrided one of the pixels that the stride leaves.
+
+    For fewer channels than its block, oneDNN writes past its memory in the gradient of a strided one (channels_last,
+    float32; github.com/uxlfoundation/oneDNN/issues/6035), which ends the process or worse. Wider ones are left to
+    oneDNN, which in bfloat16 takes half of this one's time or less.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.conv2d(
+            x[..., :: self.stride[0], :: self.stride[1]], self.weight, self.bias
+        )
+
+
+def conv1x1(
+    in_channels: int, out_channels: int, stride: int = 1, *, bias: bool = False
+) -> nn.Conv2d:
+    """A 1x1 convolution."""
+    overrun = stride > 1 and in_channels < ONEDNN_BLOCK
+    make = SubsampledConv1x1 if overrun else nn.Conv2d
+    return make(in_channels, out_channels, kernel_size=1, stride=stride, bias=bias)
+
+
+class SkipInit(nn.Module):
+    """Multiplication by one learnable scalar that starts at 0 (De and Smith 2020, arXiv 2002.10444)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * x
+
+
+class ResidualUnit(nn.Sequential):
+    """F above: (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        *,
+        batch_norm: bool = True,
+        use_skipinit: bool = False,
+        activation_before_conv: bool = False,
+        bias: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        layers: dict[str, nn.Module] = {
+            "conv1": conv3x3(in_channels, out_channels, stride, bias=bias),
+            "relu1": nn.ReLU(),
+            "bn1": nn.BatchNorm2d(in_channels if activation_before_conv else out_channels),
+            "dropout": nn.Dropout(dropout),
+            "conv2": conv3x3(out_channels, out_channels, bias=bias),
+            "relu2": nn.ReLU(),
+            "bn2": nn.BatchNorm2d(out_channels),
+            "skipinit": SkipInit(),
+        }
+        order = ["bn1", "relu1", "conv1", "bn2", "relu2", "conv2"]
+        if not activation_before_conv:
+            order = ["conv1", "relu1", "bn1", "conv2", "relu2", "bn2"]
+        if not batch_norm:
+            order = [name for name in order if not name.startswith("bn")]
+        if dropout > 0:
+            order.insert(order.index("conv2"), "dropout")
+        if use_skipinit:
+            order.append("skipinit")
+        super().__init__(OrderedDict((name, layers[name]) for name in order))
+
+
+class SkipConnection(nn.Module):
+    """shortcut(x) + epsilon F(x): (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride)."""
+
+    def __init__(self, residual: ResidualUnit, shortcut: nn.Module, epsilon: float = 1.0) -> None:
+        super().__init__()
+        self.residual = residual
+        self.shortcut = shortcut
+        self.epsilon = epsilon
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.add(self.shortcut(x), self.residual(x), alpha=self.epsilon)
+
+
+def initialise(module: nn.Module) -> None:
+    """For `Module.apply`: every convolution's weight from N(0, sqrt(2 / (k k out_channels))) (He et al. 2015)."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def initialise_rate(module: nn.Module) -> None:
+    """For `Module.apply`: as `initialise`, with the convolutions' biases at 0."""
+    initialise(module)
+    if isinstance(module, nn.Conv2d) and module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,1 @@
+"""Schemes, bases and ODE blocks: the mathematics, on torch and torchdiffeq alone."""

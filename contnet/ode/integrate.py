@@ -1,0 +1,112 @@
+"""Integration of dx/dt = epsilon R(x; theta(t)) over t in [0, 1].
+
+Fixed step: everything but the state is known before the first image arrives, so `FixedGrid` works it all out once, in
+rationals, and stepping is a plain loop over constants: nothing is looked up, compared or moved between devices while it
+runs. Adaptive: torchdiffeq's solvers, interval by interval, so that no step straddles a jump of theta.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torchdiffeq import odeint
+
+from contnet.ode.basis import Basis, Weights
+from contnet.ode.schemes import AdaptiveScheme, Scheme
+
+Rate = Callable[[Tensor], Tensor]
+
+
+class IntegrationError(RuntimeError):
+    """An ODE cannot be integrated as asked: a solver cannot keep its tolerance, or the state is not finite."""
+
+
+@dataclass(frozen=True)
+class FixedGrid:
+    """The static part of `n_time_steps` equal steps of a scheme.
+
+    `stages[i]` and `update` list the non-zero weights as (stage, h * epsilon * weight); `thetas[n][i]` says what makes
+    up theta at stage i of step n.
+    """
+
+    stages: tuple[tuple[tuple[int, float], ...], ...]
+    update: tuple[tuple[int, float], ...]
+    thetas: tuple[tuple[Weights, ...], ...]
+
+    @property
+    def n_f_evals(self) -> int:
+        """Rate evaluations of one integration."""
+        return len(self.stages) * len(self.thetas)
+
+    def step(self, rates: Sequence[Rate], x: Tensor) -> Tensor:
+        """The state after one step from `x`; `rates[i]` is the rate that stage i evaluates."""
+        k: list[Tensor] = []
+        for rate, weights in zip(rates, self.stages, strict=True):
+            k.append(rate(_combine(x, k, weights)))
+        return _combine(x, k, self.update)
+
+
+@lru_cache
+def fixed_grid(scheme: Scheme, n_time_steps: int, basis: Basis, epsilon: float) -> FixedGrid:
+    """The grid of `n_time_steps` steps of h = 1 / n_time_steps over [0, 1]."""
+    h = Fraction(1, n_time_steps)
+    # In rationals, so that epsilon = n_time_steps gives a factor of exactly 1: Euler is then x + R to the last bit.
+    scale = h * Fraction(epsilon)
+
+    def theta(t: Fraction, *, from_left: bool) -> Weights:
+        return basis.weights(t, basis.locate(t, from_left=from_left))
+
+    def scaled(weights: tuple[Fraction, ...]) -> tuple[tuple[int, float], ...]:
+        return tuple((i, float(w * scale)) for i, w in enumerate(weights) if w != 0)
+
+    return FixedGrid(
+        stages=tuple(scaled(row) for row in scheme.a),
+        update=scaled(scheme.b),
+        thetas=tuple(
+            tuple(theta((n + c) * h, from_left=c == 1) for c in scheme.c)
+            for n in range(n_time_steps)
+        ),
+    )
+
+
+def _combine(x: Tensor, k: list[Tensor], weights: tuple[tuple[int, float], ...]) -> Tensor:
+    for i, weight in weights:
+        x = torch.add(x, k[i], alpha=weight)
+    return x
+
+
+def integrate_adaptively(
+    scheme: AdaptiveScheme,
+    rate_at: Callable[[Tensor], Rate],
+    interval: tuple[Fraction, Fraction],
+    epsilon: float,
+    x: Tensor,
+) -> tuple[Tensor, int]:
+    """The state at the end of an interval on which theta is smooth, and the number of rate evaluations it took.
+
+    Raises:
+        IntegrationError: if the solver cannot reach its tolerance (torchdiffeq: an underflow in dt).
+    """
+    n_f_evals = 0
+
+    def dynamics(t: Tensor, state: Tensor) -> Tensor:
+        nonlocal n_f_evals
+        n_f_evals += 1
+        return epsilon * rate_at(t)(state)
+
+    # Times in float64: they are few, and the solver's steps are the differences of them.
+    t = torch.tensor([float(end) for end in interval], dtype=torch.float64, device=x.device)
+    # The last step must land on the end: past it theta is another one, and interpolating back would cost accuracy.
+    options = {"step_t": t[1:]}
+    try:
+        states = odeint(
+            dynamics, x, t, method=scheme.name, rtol=scheme.rtol, atol=scheme.atol, options=options
+        )
+    except AssertionError as error:
+        raise IntegrationError(
+            f"scheme {scheme.name} cannot reach rtol={scheme.rtol:g}, atol={scheme.atol:g}: {error}"
+        ) from error
+    return states[-1], n_f_evals

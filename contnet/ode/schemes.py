@@ -1,0 +1,156 @@
+"""Runge-Kutta schemes as data.
+
+One step of length h takes the state x(t) of dx/dt = f(t, x) to
+
+    k_i = f(t + c_i h,  x + h sum_{j<i} a_ij k_j),        i = 1 .. n_stages
+    x(t + h) = x + h sum_i b_i k_i.
+
+A scheme is the tableau (a, b, c), in exact rationals, together with the order that it claims; it proves the claim when
+it is made (the order conditions of Butcher, "Numerical Methods for Ordinary Differential Equations", section 31).
+Adaptive schemes choose their own steps and are torchdiffeq's; of these only name, order and tolerances live here.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from contnet import arguments
+
+Rational = int | str | Fraction
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """An explicit Runge-Kutta scheme with a fixed step.
+
+    `a[i]` holds the i weights of stage i (strictly lower triangle), `b` the weights of the update, `c` the stages'
+    times in units of the step.
+
+    Raises:
+        ValueError: if the shapes disagree, a row of `a` does not sum to its `c`, or an order condition fails.
+    """
+
+    name: str
+    order: int
+    a: tuple[tuple[Fraction, ...], ...]
+    b: tuple[Fraction, ...]
+    c: tuple[Fraction, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.a) == len(self.b) == len(self.c) or any(
+            len(row) != i for i, row in enumerate(self.a)
+        ):
+            raise ValueError(
+                f"scheme {self.name}: a must be strictly lower triangular, with as many rows as b and c"
+            )
+        for row, c in zip(self.a, self.c, strict=True):
+            if sum(row) != c:
+                raise ValueError(f"scheme {self.name}: the row {row} of a does not sum to c = {c}")
+        for order, residual in self._order_conditions():
+            if order <= self.order and residual != 0:
+                raise ValueError(
+                    f"scheme {self.name}: a condition of order {order} fails by {residual}"
+                )
+
+    @property
+    def n_stages(self) -> int:
+        """Rate evaluations in one step."""
+        return len(self.b)
+
+    def _order_conditions(self) -> list[tuple[int, Fraction]]:
+        """The eight conditions up to order 4, one for each rooted tree, as (order, residual)."""
+        b, c = self.b, self.c
+
+        def apply_a(v: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
+            return tuple(_dot(row, v) for row in self.a)
+
+        c2 = tuple(x**2 for x in c)
+        ac = apply_a(c)
+        return [
+            (1, sum(b, Fraction(0)) - 1),
+            (2, _dot(b, c) - Fraction(1, 2)),
+            (3, _dot(b, c2) - Fraction(1, 3)),
+            (3, _dot(b, ac) - Fraction(1, 6)),
+            (4, _dot(b, tuple(x**3 for x in c)) - Fraction(1, 4)),
+            (4, _dot(b, tuple(x * y for x, y in zip(c, ac, strict=True))) - Fraction(1, 8)),
+            (4, _dot(b, apply_a(c2)) - Fraction(1, 12)),
+            (4, _dot(b, apply_a(ac)) - Fraction(1, 24)),
+        ]
+
+
+@dataclass(frozen=True)
+class AdaptiveScheme:
+    """A scheme of torchdiffeq's that chooses its own steps to keep the local error under rtol |x| + atol."""
+
+    name: str
+    order: int
+    rtol: float = 1e-4
+    atol: float = 1e-4
+
+    def __post_init__(self) -> None:
+        arguments.number("rtol", self.rtol, minimum=0, exclusive=True)
+        arguments.number("atol", self.atol, minimum=0, exclusive=True)
+
+
+def _dot(u: tuple[Fraction, ...], v: tuple[Fraction, ...]) -> Fraction:
+    return sum((x * y for x, y in zip(u, v, strict=False)), Fraction(0))
+
+
+def _scheme(name: str, order: int, a: list[list[Rational]], b: list[Rational]) -> Scheme:
+    rows = tuple(tuple(Fraction(x) for x in row) for row in a)
+    return Scheme(
+        name,
+        order,
+        a=rows,
+        b=tuple(Fraction(x) for x in b),
+        c=tuple(sum(row, Fraction(0)) for row in rows),
+    )
+
+
+SCHEMES: dict[str, Scheme] = {
+    scheme.name: scheme
+    for scheme in (
+        _scheme("euler", 1, a=[[]], b=[1]),
+        _scheme("midpoint", 2, a=[[], ["1/2"]], b=[0, 1]),
+        _scheme("heun2", 2, a=[[], [1]], b=["1/2", "1/2"]),
+        _scheme("ralston2", 2, a=[[], ["2/3"]], b=["1/4", "3/4"]),
+        _scheme("heun3", 3, a=[[], ["1/3"], [0, "2/3"]], b=["1/4", 0, "3/4"]),
+        # The 3/8 rule, which torchdiffeq calls rk4.
+        _scheme("rk4", 4, a=[[], ["1/3"], ["-1/3", 1], [1, -1, 1]], b=["1/8", "3/8", "3/8", "1/8"]),
+        _scheme(
+            "rk4_classic", 4, a=[[], ["1/2"], [0, "1/2"], [0, 0, 1]], b=["1/6", "1/3", "1/3", "1/6"]
+        ),
+    )
+}
+"""The fixed-step schemes, by name."""
+
+ADAPTIVE_SCHEMES: dict[str, AdaptiveScheme] = {
+    name: AdaptiveScheme(name, order)
+    for name, order in (
+        ("dopri5", 5),
+        ("dopri8", 8),
+        ("bosh3", 3),
+        ("fehlberg2", 2),
+        ("adaptive_heun", 2),
+    )
+}
+"""The adaptive schemes, by name, with default tolerances."""
+
+
+def find_scheme(
+    name: str, rtol: float | None = None, atol: float | None = None
+) -> Scheme | AdaptiveScheme:
+    """The scheme called `name`; the tolerances apply to adaptive schemes alone.
+
+    Raises:
+        ValueError: if there is no such scheme, or a tolerance is not positive.
+    """
+    arguments.one_of("scheme", name, [*SCHEMES, *ADAPTIVE_SCHEMES])
+    if name in SCHEMES:
+        return SCHEMES[name]
+    default = ADAPTIVE_SCHEMES[name]
+    return AdaptiveScheme(
+        name,
+        default.order,
+        rtol=default.rtol if rtol is None else rtol,
+        atol=default.atol if atol is None else atol,
+    )

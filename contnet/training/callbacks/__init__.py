@@ -1,0 +1,1 @@
+"""Callbacks and loggers for training, one concern a file."""

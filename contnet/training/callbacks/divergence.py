@@ -1,0 +1,48 @@
+"""The end of a run whose loss is NaN or infinite."""
+
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor, distributed
+
+from contnet.errors import RunError
+
+STEPS_BETWEEN_LOOKS = 50
+
+
+class DivergedError(RunError):
+    """The loss is no number any more."""
+
+
+class DivergenceWatch(Callback):
+    """Ends a run whose loss is infinite or no number.
+
+    On a GPU a look at the loss makes the program wait for it, and between processes it takes a message: there it looks
+    every so many steps, but always before a checkpoint is written, and names the step where it began all the same.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._first = torch.full((), -1, dtype=torch.int64, device=pl_module.device)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        loss: Tensor = outputs["loss"]
+        begins = ~loss.detach().isfinite() & (self._first < 0)
+        self._first = torch.where(begins, trainer.global_step - 1, self._first)
+        at_once = trainer.world_size == 1 and self._first.device.type == "cpu"
+        if at_once or trainer.is_last_batch or (batch_idx + 1) % STEPS_BETWEEN_LOOKS == 0:
+            self._look(trainer)
+
+    def _look(self, trainer: Trainer) -> None:
+        if trainer.world_size > 1:
+            distributed.all_reduce(self._first, op=distributed.ReduceOp.MAX)
+        step = int(self._first)
+        if step < 0:
+            return
+        lr = trainer.optimizers[0].param_groups[0]["lr"]
+        raise DivergedError(
+            f"the loss is infinite or not a number since step {step} (epoch {trainer.current_epoch}, lr {lr:g}); "
+            "lower optimizer.lr, set trainer.gradient_clip_val or model.use_skipinit=true, or train in float32"
+        )

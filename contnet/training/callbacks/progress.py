@@ -1,0 +1,30 @@
+"""What a run shows while it trains: progress on the screen, and figures beside loss and accuracy in the loggers."""
+
+import logging
+import sys
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import RichProgressBar
+
+log = logging.getLogger(__name__)
+
+
+class EpochLines(Callback):
+    """One line an epoch, for logs and other places where a progress bar would be noise."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        metrics = trainer.callback_metrics  # which all processes compute together
+        if not trainer.is_global_zero:
+            return
+        shown = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
+        for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
+            if name in metrics:
+                shown.append(f"{name} {metrics[name]:.4f}")
+        shown.append(f"lr {metrics['lr']:.4g}")
+        shown.append(f"{metrics['images_per_second']:.0f} images/s")
+        log.info("  ".join(shown))
+
+
+def progress(bar: bool) -> Callback:
+    """A progress bar where one is wanted and a person watches, else a line an epoch."""
+    return RichProgressBar() if bar and sys.stdout.isatty() else EpochLines()
