@@ -20,7 +20,7 @@ EPOCHS = {1: 30, 2: 20, 4: 20, 8: 50}  # of 120, refined at 30, 50, 70
 def refined(depth: int, scheme: str) -> ContinuousNet:
     """The network of the seed's row, refined to `depth`."""
     network = ContinuousNet(scheme=scheme)
-    while network.n_basis < depth:
+    for _ in range(DEPTHS.index(depth)):
         network.refine()
     return network
 

@@ -20,6 +20,7 @@ from benchmarks.measure import OwnProcess, TrainingStep, in_turns, parser, ratio
 from contnet import ContinuousNet, ResNet
 from contnet.commands.memory import keep_freed_memory
 from contnet.ode.block import ODEBlock
+from contnet.ode.depth_time import depth_time
 from contnet.training.classifier import how_to_compile
 
 STEPS_A_TURN = 4
@@ -50,7 +51,9 @@ class StockBlock(nn.Module):
 def stock(scheme: str) -> ContinuousNet:
     """A ContinuousNet that leaves the integration to torchdiffeq."""
     network = ContinuousNet(initial_time_d=2, scheme=scheme)
-    network.blocks = nn.ModuleList(StockBlock(block, scheme) for block in network.ode_blocks)
+    depth = depth_time(network)
+    blocks = depth.blocks if depth else ()
+    network.blocks = nn.ModuleList(StockBlock(block, scheme) for block in blocks)
     return network
 
 

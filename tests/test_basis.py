@@ -20,6 +20,7 @@ from contnet.ode.basis import (
     projection,
 )
 from contnet.ode.combination import Combination
+from contnet.ode.depth_time import depth_time
 from contnet.training.callbacks.refinement import hand_down
 from tests.problems import Linear, slope
 
@@ -261,7 +262,7 @@ def test_refined_networks_compute_the_same_and_projecting_them_back_does_too(nam
     before = network(x)
     refined = copy.deepcopy(network)
     refined.refine()
-    refined.set_manifestation(n_time_steps=network.n_time_steps)
+    refined.set_manifestation(n_time_steps=depth_time(network).n_time_steps)
     torch.testing.assert_close(refined(x), before, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(project(refined, 4)(x), before, rtol=1e-9, atol=1e-9)
 
@@ -271,14 +272,12 @@ def test_refined_networks_compute_the_same_and_projecting_them_back_does_too(nam
 )
 def test_statistics_along_depth_become_those_of_the_batches(name: str, n: int) -> None:
     """Training on one batch over and over with weights that stay: the statistics at each stage become that batch's."""
-    block = ODEBlock(lambda: ResidualUnit(3, 3), n_basis=n, n_time_steps=n)
+    nodes = [ResidualUnit(3, 3) for _ in range(n)]
     with torch.no_grad():  # nodes that have something in common, as refined ones have
-        for node in block.nodes:
-            for parameter, first in zip(
-                node.parameters(), block.nodes[0].parameters(), strict=True
-            ):
+        for node in nodes:
+            for parameter, first in zip(node.parameters(), nodes[0].parameters(), strict=True):
                 parameter.lerp_(first, 0.8)
-    block.start_in_basis(name)
+    block = ODEBlock(iter(nodes).__next__, n_basis=n, n_time_steps=n, basis=name)
     x = torch.randn(16, 3, 5, 5)
     trained = block.train()(x)
     for _ in range(600):

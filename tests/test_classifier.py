@@ -15,6 +15,7 @@ from contnet import SCHEMES, ContinuousNet
 from contnet.data.normalise import Normalise
 from contnet.errors import ConfigError
 from contnet.ode.basis import BASES
+from contnet.ode.depth_time import depth_time
 from contnet.training.callbacks.averaging import ExponentialAverage
 from contnet.training.classifier import Classifier
 from contnet.training.optimizer import parameter_groups
@@ -47,7 +48,7 @@ def test_norms_biases_and_factors_can_be_spared_weight_decay() -> None:
 def test_the_training_loss_is_smoothed_and_the_logged_one_is_not(smoothing: float) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     normalise = Normalise((0.5,), (0.2,))
-    classifier = Classifier(network, normalise, 3, None, None, {}, label_smoothing=smoothing)  # type: ignore[arg-type]
+    classifier = Classifier(network, normalise, "abc", None, None, {}, label_smoothing=smoothing)  # type: ignore[arg-type]
     images, labels = (
         torch.randint(0, 256, (5, 1, 2, 2), dtype=torch.uint8),
         torch.tensor([0, 1, 2, 0, 1]),
@@ -83,7 +84,9 @@ def test_a_training_step_never_waits_for_the_device(scheme: str, basis: str, gra
     network = ContinuousNet(
         alpha=2, initial_time_d=2, scheme=scheme, gradient=gradient, basis=basis
     )
-    classifier = Classifier(network, Normalise((0.5,) * 3, (0.2,) * 3), 10, None, None, {})  # type: ignore[arg-type]
+    classifier = Classifier(
+        network, Normalise((0.5,) * 3, (0.2,) * 3), "0123456789", None, None, {}
+    )  # type: ignore[arg-type]
     classifier.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign]
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
     images, labels = (
@@ -103,12 +106,14 @@ def test_nodes_that_would_not_learn_are_refused_on_several_devices_which_would_w
     None
 ):
     network = ContinuousNet(alpha=2, initial_time_d=3, basis="continuous_linear")
-    classifier = Classifier(network, Normalise((0.5,) * 3, (0.2,) * 3), 10, None, None, {})  # type: ignore[arg-type]
+    classifier = Classifier(
+        network, Normalise((0.5,) * 3, (0.2,) * 3), "0123456789", None, None, {}
+    )  # type: ignore[arg-type]
     classifier._trainer = SimpleNamespace(world_size=2)  # type: ignore[assignment]
-    assert network.unvisited == []
+    assert depth_time(network).unvisited == []
     classifier.on_fit_start()
     network.set_manifestation(n_time_steps=2)
-    assert network.unvisited == [2]
+    assert depth_time(network).unvisited == [2]
     with pytest.raises(
         ConfigError, match=r"make use of all nodes .*; euler in 2 steps never looks up node 2"
     ):

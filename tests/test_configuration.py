@@ -11,7 +11,9 @@ from torch import nn
 
 from contnet import ADAPTIVE_SCHEMES, SCHEMES
 from contnet.commands import build
+from contnet.commands.precision import on_this_machine
 from contnet.data import batches
+from contnet.ode.depth_time import depth_time
 from contnet.training.lr_schedule import cosine, multistep, onecycle
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -90,7 +92,7 @@ def test_precision_follows_the_device(
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: "gpu" in units)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: "amx" in units)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: "avx512_bf16" in units)
-    assert build.on_this_machine(composed(*options)).trainer.precision == precision
+    assert on_this_machine(composed(*options)).trainer.precision == precision
 
 
 @pytest.mark.parametrize("option", ["model=continuous_net", "model=continuous_net_act_first"])
@@ -100,8 +102,12 @@ def test_the_network_takes_channels_and_classes_from_the_data_and_the_scheme_fro
     config = composed(option, "scheme=dopri5", "scheme.rtol=1e-3", "model.initial_time_d=2")
     network = build.network(config, build.data(config, train=False))
     assert network.stem[0].in_channels == 1
-    assert (network.num_classes, network.n_basis, network.scheme.name) == (10, 2, "dopri5")
-    assert network.scheme.rtol == 1e-3
+    assert (network.num_classes, depth_time(network).n_basis, depth_time(network).scheme.name) == (
+        10,
+        2,
+        "dopri5",
+    )
+    assert depth_time(network).scheme.rtol == 1e-3
 
 
 @pytest.mark.parametrize(("limit", "n_steps"), [(None, 11), (5, 5), (99, 11), (0.5, 5)])

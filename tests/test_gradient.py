@@ -108,13 +108,11 @@ def test_the_adjoint_keeps_no_activation_of_a_rate_and_counts_no_batch_twice(sch
     assert grows_by(scheme=scheme, gradient="adjoint") < 0.35 * grows_by(scheme="rk4")
     network = ContinuousNet(alpha=4, initial_time_d=4, scheme=scheme, gradient="adjoint")
     network(x)
-    counted = [block.nodes[0].bn1.num_batches_tracked.item() for block in network.ode_blocks]
-    evaluations = [block.n_f_evals for block in network.ode_blocks]
+    counted = [block.nodes[0].bn1.num_batches_tracked.item() for block in network.blocks]
+    evaluations = [block.n_f_evals for block in network.blocks]
     gradients(network, x)
-    again = [block.nodes[0].bn1.num_batches_tracked.item() for block in network.ode_blocks]
-    for block, before, after, n in zip(
-        network.ode_blocks, counted, again, evaluations, strict=True
-    ):
+    again = [block.nodes[0].bn1.num_batches_tracked.item() for block in network.blocks]
+    for block, before, after, n in zip(network.blocks, counted, again, evaluations, strict=True):
         assert (
             sum(node.bn1.num_batches_tracked.item() for node in block.nodes) <= n + block.n_f_evals
         )

@@ -9,6 +9,7 @@ from torch._dynamo.testing import CompileCounter, CompileCounterWithBackend
 from contnet import SCHEMES, ContinuousNet, ResNet, WideContinuousNet, WideResNet
 from contnet.networks import continuous
 from contnet.networks.units import SkipConnection, conv1x1
+from contnet.ode.depth_time import depth_time
 
 
 def n_parameters(network: nn.Module) -> int:
@@ -75,9 +76,9 @@ def test_a_strided_1x1_convolution_is_pytorchs_of_any_width(channels: int, size:
 
 def test_epsilon_follows_the_depth_and_a_stitch_keeps_that_of_its_construction() -> None:
     network = ContinuousNet(initial_time_d=4, n_time_steps_per=2, scheme="midpoint")
-    assert [block.epsilon for block in network.ode_blocks] == [4.0] * 3
+    assert [block.epsilon for block in network.blocks] == [4.0] * 3
     assert [stitch.epsilon for stitch in network.stitches] == [0.5] * 3
-    assert network.n_time_steps == 8
+    assert depth_time(network).n_time_steps == 8
     network.set_manifestation(scheme="rk4", n_time_steps=3)
     assert [stitch.epsilon for stitch in network.stitches] == [0.5] * 3
     assert network.n_f_evals == 3 * 3 * 4

@@ -12,6 +12,7 @@ from torch import Tensor
 import contnet
 from contnet import ContinuousNet
 from contnet.invariance.recalibration import recalibrated
+from contnet.runs.checkpoint import Record, resize
 from tests.conftest import Run
 from tests.processes import assert_same, rows
 
@@ -26,7 +27,7 @@ def load(path: Path | str) -> dict[str, Any]:
 
 def network_of(checkpoint: dict[str, Any]) -> ContinuousNet:
     network = ContinuousNet(in_channels=1, alpha=4, initial_time_d=1)
-    network.make_room(**checkpoint["contnet"]["depth"])
+    resize(network, Record.of(checkpoint), n_time_steps_per=1)
     prefix = "network."
     network.load_state_dict(
         {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items()}

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
 from contnet import SCHEMES, ContinuousNet, ODEBlock, Scheme
+from contnet.ode.depth_time import depth_time
 from contnet.training.callbacks.refinement import DepthRefinement, hand_down, perturb, unsupported
 from tests.conftest import Run
 from tests.problems import Linear, slope
@@ -51,7 +52,7 @@ def test_refining_at_the_same_number_of_steps_changes_no_bit_of_the_logits(optio
     network.eval()
     before = network(x)
     network.refine()
-    assert (network.n_basis, network.n_time_steps) == (4, 8)
+    assert (depth_time(network).n_basis, depth_time(network).n_time_steps) == (4, 8)
     network.set_manifestation(n_time_steps=4)
     assert torch.equal(network(x), before)
 
@@ -75,11 +76,11 @@ def test_children_have_their_parents_weights_statistics_and_scalars() -> None:
     network = ContinuousNet(alpha=4, initial_time_d=2, use_skipinit=True)
     network(torch.randn(4, 3, 8, 8))
     parents = [
-        [copy.deepcopy(node.state_dict()) for node in block.nodes] for block in network.ode_blocks
+        [copy.deepcopy(node.state_dict()) for node in block.nodes] for block in network.blocks
     ]
     others = copy.deepcopy([network.stem, network.stitches, network.head])
     network.refine()
-    for block, old in zip(network.ode_blocks, parents, strict=True):
+    for block, old in zip(network.blocks, parents, strict=True):
         for k, node in enumerate(block.nodes):
             for name, value in node.state_dict().items():
                 assert torch.equal(value, old[k // 2][name]), name
@@ -119,11 +120,11 @@ def test_every_child_inherits_its_parents_optimizer_state(optimizer_type: type) 
     train_one_step(network, optimizer, torch.randn(8, 3, 8, 8))
     parents = {
         (b, k): [copy.deepcopy(optimizer.state[p]) for p in node.parameters()]
-        for b, block in enumerate(network.ode_blocks)
+        for b, block in enumerate(network.blocks)
         for k, node in enumerate(block.nodes)
     }
     hand_down(optimizer, network, network.refine(), carry=True)
-    for b, block in enumerate(network.ode_blocks):
+    for b, block in enumerate(network.blocks):
         for k, node in enumerate(block.nodes):
             for parameter, state in zip(node.parameters(), parents[b, k // 2], strict=True):
                 assert optimizer.state[parameter].keys() == state.keys()
@@ -492,6 +493,9 @@ def test_a_checkpoint_can_be_shallower_or_deeper_than_the_network_that_takes_it(
     for target, source in itertools.permutations((deep, shallow)):
         weights = copy.deepcopy(source.state_dict())
         taker = copy.deepcopy(target)
-        taker.make_room("piecewise_constant", source.n_basis, source.n_time_steps, n_refined=0)
+        depth_time(taker).resize(depth_time(source).depths)
         taker.load_state_dict(weights)
-        assert (taker.n_basis, taker.n_time_steps) == (source.n_basis, source.n_time_steps)
+        assert (depth_time(taker).n_basis, depth_time(taker).n_time_steps) == (
+            depth_time(source).n_basis,
+            depth_time(source).n_time_steps,
+        )

@@ -21,9 +21,9 @@ from benchmarks.kill import differences, outcome
 from contnet.commands import failures as accidents
 from contnet.data.batches import batch_loader
 from contnet.data.images import ArrayImages
-from contnet.runs.checkpoint import AtomicCheckpointIO
 from contnet.runs.resume import LAST
 from contnet.training.callbacks.metrics_file import MetricsFile
+from contnet.training.checkpoint_io import AtomicCheckpointIO
 from tests.conftest import Run
 from tests.processes import ROOT, assert_same, metrics, script
 

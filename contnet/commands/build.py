@@ -23,12 +23,12 @@ from contnet.commands.several_processes import check_processes
 from contnet.data import ImageData
 from contnet.data.normalise import Normalise
 from contnet.errors import ConfigError
-from contnet.networks.continuous import ContinuousNet
+from contnet.ode.depth_time import depth_time
 from contnet.ode.schemes import Scheme
-from contnet.runs.checkpoint import AtomicCheckpointIO
 from contnet.training.callbacks import refinement
 from contnet.training.callbacks.divergence import DivergenceWatch
 from contnet.training.callbacks.refinement import DepthRefinement
+from contnet.training.checkpoint_io import AtomicCheckpointIO
 from contnet.training.classifier import Classifier
 from contnet.training.optimizer import parameter_groups
 
@@ -55,7 +55,7 @@ def check(config: DictConfig) -> None:
         )  # whatever the data will have
     # Only their arguments are of interest: any length of an epoch will do, and no images.
     _schedule(config)(_optimizer(config)(network), steps_per_epoch=1000)
-    if config.refine.epochs or isinstance(network, ContinuousNet):
+    if config.refine.epochs or depth_time(network) is not None:
         _refinement(config, network, probe=(), probe_name="")
 
 
@@ -80,17 +80,14 @@ def network(config: DictConfig, data: ImageData) -> nn.Module:
 
 def warn_of_long_steps(config: DictConfig, network: nn.Module) -> None:
     """Say so if training is likely to diverge."""
-    if (
-        not isinstance(network, ContinuousNet)
-        or config.model.use_skipinit
-        or not isinstance(network.scheme, Scheme)
-    ):
+    depth = depth_time(network)
+    if depth is None or config.model.get("use_skipinit") or not isinstance(depth.scheme, Scheme):
         return
-    block = network.ode_blocks[0]
-    step = block.epsilon / network.n_time_steps
+    block = depth.blocks[0]
+    step = block.epsilon / block.n_time_steps
     if step >= DIVERGING_STEP:
         log.warning(
-            f"model.time_epsilon={block.epsilon:g} over {network.n_time_steps} steps adds {step:g} times the residual "
+            f"model.time_epsilon={block.epsilon:g} over {block.n_time_steps} steps adds {step:g} times the residual "
             "at each, which diverges in training unless model.use_skipinit=true or more steps make it smaller"
         )
 
@@ -117,17 +114,14 @@ def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Class
         log.warning(
             f"compile=true compiles nothing: no batch has dataset.batch_size={data.batch_size} images"
         )
-    metadata = {
-        "config": OmegaConf.to_container(config, resolve=True, enum_to_str=True),
-        "classes": list(data.classes),
-    }
+    plain: Any = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     return Classifier(
         network,
         Normalise(data.mean, data.std, channels_last=config.channels_last),
-        data.num_classes,
+        data.classes,
         _optimizer(config),
         make_schedule,
-        metadata,
+        plain,
         seed=config.seed,
         label_smoothing=config.label_smoothing,
         compile_for=data.batch_size if config.compile else None,
@@ -212,7 +206,7 @@ def trainer(
 def _refinement(
     config: DictConfig, network: nn.Module, probe: Iterable[Any], probe_name: str
 ) -> DepthRefinement:
-    if not isinstance(network, ContinuousNet):
+    if depth_time(network) is None:
         raise ConfigError(
             f"refine.epochs must be [] for {type(network).__name__}, which has no depth-time"
         )

@@ -17,8 +17,9 @@ from contnet.commands.failures import naming
 from contnet.data import ImageData
 from contnet.errors import ConfigError
 from contnet.ode.block import ODEBlock
+from contnet.runs import checkpoint as checkpoints
 from contnet.runs import resume
-from contnet.runs.checkpoint import load_checkpoint, make_room, trained_config
+from contnet.runs.checkpoint import Record
 
 
 def restore_network(checkpoint: dict[str, Any], config: DictConfig, data: ImageData) -> nn.Module:
@@ -29,7 +30,7 @@ def restore_network(checkpoint: dict[str, Any], config: DictConfig, data: ImageD
             block.gradient = (
                 "backprop"  # the one that can do with every basis; no gradient will be asked for
             )
-    _load_weights(restored, checkpoint)
+    _load_weights(restored, checkpoint, config)
     return restored
 
 
@@ -43,7 +44,7 @@ def unfinished_job(config: DictConfig) -> DictConfig:
     last = Path(config.run_dir) / resume.LAST
     if HydraConfig.get().mode != RunMode.MULTIRUN or not last.exists():
         return config
-    earlier = load_checkpoint(str(last))["contnet"]["config"]
+    earlier = Record.of(checkpoints.load(str(last))).config
     different = resume.difference(config, earlier)
     if earlier["ckpt_path"] not in (config.ckpt_path, str(Path(earlier["run_dir"]) / resume.LAST)):
         different = f"ckpt_path: {earlier['ckpt_path']}, here {config.ckpt_path}"
@@ -61,8 +62,8 @@ def check_resumable(config: DictConfig, network: nn.Module) -> None:
     """Refuse to resume from a checkpoint that the network of the configuration cannot go on from."""
     if config.ckpt_path is None:
         return
-    checkpoint = load_checkpoint(config.ckpt_path)
-    trained = trained_config(checkpoint)
+    checkpoint = checkpoints.load(config.ckpt_path)
+    trained = checkpoints.trained_config(Record.of(checkpoint))
     basis, trained_in = (OmegaConf.select(c, "model.basis") for c in (config, trained))
     if (
         basis and trained_in and basis != trained_in
@@ -78,7 +79,7 @@ def check_resumable(config: DictConfig, network: nn.Module) -> None:
             raise ConfigError(
                 f"optimizer.{key} must be {trained_with}, as of the run that ckpt_path is of, got {wanted}"
             )
-    _load_weights(copy.deepcopy(network), checkpoint)
+    _load_weights(copy.deepcopy(network), checkpoint, config)
     done = checkpoint["epoch"] + 1
     if config.trainer.max_epochs < done:
         raise ConfigError(
@@ -86,17 +87,11 @@ def check_resumable(config: DictConfig, network: nn.Module) -> None:
         )
 
 
-def _load_weights(network: nn.Module, checkpoint: dict[str, Any]) -> None:
-    prefix = "network."
-    weights = {
-        key.removeprefix(prefix): v
-        for key, v in checkpoint["state_dict"].items()
-        if key.startswith(prefix)
-    }
+def _load_weights(network: nn.Module, checkpoint: dict[str, Any], config: DictConfig) -> None:
     with naming("scheme"):
-        make_room(network, checkpoint)
+        checkpoints.resize(network, Record.of(checkpoint), checkpoints.steps_per_node(config))
     try:
-        network.load_state_dict(weights)
+        network.load_state_dict(checkpoints.weights(checkpoint))
     except RuntimeError as error:
         first = str(error).splitlines()[1:2] or [str(error)]
         raise ConfigError(

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from contnet.ode.depth_time import depth_time
 from contnet.runs.provenance import git_commit, machine, relative, versions
 from contnet.runs.resume import flat
 from contnet.training.callbacks.throughput import Throughput
@@ -24,6 +25,7 @@ def training(
     metrics: dict[str, Any],
 ) -> dict[str, Any]:
     """Write `result.json`, give the loggers the hyper-parameters, and show the final table; returns the result."""
+    depth = depth_time(network)
     choices = HydraConfig.get().runtime.choices
     parameters = sum(parameter.numel() for parameter in network.parameters())
     final = {
@@ -39,10 +41,10 @@ def training(
         "epochs": trainer.current_epoch,
         "dataset": choices["dataset"],
         "model": choices["model"],
-        "scheme": getattr(getattr(network, "scheme", None), "name", None),
-        "basis": getattr(getattr(network, "basis", None), "name", None),
-        "n_basis": getattr(network, "n_basis", None),
-        "n_time_steps": getattr(network, "n_time_steps", None),
+        "scheme": depth.scheme.name if depth and depth.scheme else None,
+        "basis": depth.basis.name if depth and depth.basis else None,
+        "n_basis": depth.n_basis if depth else None,
+        "n_time_steps": depth.n_time_steps if depth else None,
         "seed": config.seed,
         "overrides": list(HydraConfig.get().overrides.task),
         "machine": machine(trainer.strategy.root_device),

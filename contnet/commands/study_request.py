@@ -33,8 +33,9 @@ from contnet.invariance.store import digest
 from contnet.invariance.study import Plan, Subject
 from contnet.ode.basis import BASES, make_basis
 from contnet.ode.schemes import ADAPTIVE_SCHEMES, SCHEMES
+from contnet.runs import checkpoint as checkpoints
 from contnet.runs import resume
-from contnet.runs.checkpoint import AtomicCheckpointIO, load_checkpoint, trained_config
+from contnet.runs.checkpoint import Record
 from contnet.runs.provenance import machine, relative
 from contnet.training.transplant import with_network
 
@@ -173,16 +174,17 @@ def subjects(config: DictConfig, plan: Plan) -> tuple[list[Subject], list[Subjec
 
 
 def _subject(path: str, config: DictConfig, loaded: dict[str, ImageData]) -> Subject:
-    checkpoint = load_checkpoint(path)
-    trained = trained_config(checkpoint, config.dataset)
+    checkpoint = checkpoints.load(path)
+    record = Record.of(checkpoint)
+    trained = checkpoints.trained_config(record, config.dataset)
     same_data = OmegaConf.to_yaml(trained.dataset, resolve=True)
     if same_data not in loaded:
         loaded[same_data] = build.data(trained, train=False)
     images = loaded[same_data]
-    if list(images.classes) != checkpoint["contnet"]["classes"]:
+    if images.classes != record.classes:
         raise ConfigError(
             f"dataset.root must hold the classes that {path!r} was trained on, "
-            f"{_few(checkpoint['contnet']['classes'])}; it holds {_few(images.classes)}"
+            f"{_few(record.classes)}; it holds {_few(images.classes)}"
         )
     trainer = evaluator(trained, config.trainer.accelerator)
     device = trainer.strategy.root_device
@@ -236,7 +238,7 @@ def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]
     It has the steps that the plan asks for, if that is one number of them, else those of training.
     """
     for number, subject in enumerate(subjects):
-        checkpoint = load_checkpoint(subject.name)
+        checkpoint = checkpoints.load(subject.name)
         record = Path(subject.name).resolve().parent.parent / resume.RECORD
         bases = subject.projections(plan)
         if not bases:
@@ -254,18 +256,13 @@ def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]
             network = subject.projected(basis).network
             if plan.n_time_steps and len(plan.n_time_steps) == 1:
                 replace(Manifestation.of(network), n_time_steps=plan.n_time_steps[0]).give(network)
-            AtomicCheckpointIO().save_checkpoint(
-                with_network(checkpoint, network), folder / resume.LAST
-            )
+            checkpoints.save(folder / resume.LAST, with_network(checkpoint, network))
             if record.exists():
                 shutil.copytree(record, folder / resume.RECORD, dirs_exist_ok=True)
             go_on = resume.command_to_resume(relative(folder))
             if not record.exists():
                 go_on = f"python train.py ckpt_path={relative(folder / resume.LAST)}, with the overrides of its run and"
-            if (
-                checkpoint["contnet"]["config"]["scheme"]["gradient"] == "adjoint"
-                and basis.combines
-            ):
+            if Record.of(checkpoint).config["scheme"]["gradient"] == "adjoint" and basis.combines:
                 go_on += " scheme.gradient=backprop"
             log.info(
                 f"saved {basis}; an epoch of fine-tuning: {go_on} epochs={checkpoint['epoch'] + 2}"

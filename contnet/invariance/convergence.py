@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from contnet.networks.continuous import ContinuousNet
 from contnet.ode.block import ODEBlock
+from contnet.ode.depth_time import depth_time
 from contnet.ode.schemes import SCHEMES, Scheme
 
 N_SAMPLE = 16
@@ -45,23 +45,25 @@ class Convergence:
 
 
 def network_convergence(
-    network: ContinuousNet, images: Tensor, schemes: Sequence[str]
+    network: nn.Module, images: Tensor, schemes: Sequence[str]
 ) -> list[Convergence]:
     """The convergence of every ODE block, on the states which `images` bring to it in the network's manifestation."""
     network = copy.deepcopy(network).double().eval()
     states: list[Tensor] = []
+    depth = depth_time(network)
+    blocks = depth.blocks if depth else ()
 
     def keep(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         states.append(arguments[0])
 
-    hooks = [block.register_forward_pre_hook(keep) for block in network.ode_blocks]
+    hooks = [block.register_forward_pre_hook(keep) for block in blocks]
     with torch.no_grad():
         network(images.double())
     for hook in hooks:
         hook.remove()
     return [
         found
-        for number, (block, x) in enumerate(zip(network.ode_blocks, states, strict=True), start=1)
+        for number, (block, x) in enumerate(zip(blocks, states, strict=True), start=1)
         for found in block_convergence(
             block, x, [SCHEMES[name] for name in schemes if name in SCHEMES], number
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from contnet.networks.continuous import ContinuousNet
+from contnet.ode.depth_time import depth_time
 from contnet.ode.schemes import ADAPTIVE_SCHEMES, AdaptiveScheme, Scheme, find_scheme
 
 
@@ -20,15 +20,17 @@ class Manifestation:
     @classmethod
     def of(cls, network: nn.Module) -> "Manifestation":
         """The one that a network is in."""
-        if not isinstance(network, ContinuousNet):
+        depth = depth_time(network)
+        if depth is None:
             return cls(None)
-        adaptive = isinstance(network.scheme, AdaptiveScheme)
-        return cls(network.scheme, None if adaptive else network.n_time_steps)
+        adaptive = isinstance(depth.scheme, AdaptiveScheme)
+        return cls(depth.scheme, None if adaptive else depth.n_time_steps)
 
     def give(self, network: Any) -> None:
         """Put a network in this manifestation."""
-        if self.scheme is not None:
-            network.set_manifestation(self.scheme, self.n_time_steps)
+        depth = depth_time(network)
+        if self.scheme is not None and depth is not None:
+            depth.set_manifestation(self.scheme, self.n_time_steps)
 
     @property
     def name(self) -> str | None:
@@ -64,14 +66,15 @@ def manifestations(
     measured by it.
     """
     trained = Manifestation.of(network)
-    if trained.scheme is None or not isinstance(network, ContinuousNet):
+    depth = depth_time(network)
+    if trained.scheme is None or depth is None:
         return [trained]
-    found = []
+    found: list[Manifestation] = []
     for name in [trained.scheme.name] if schemes is None else schemes:
         same = name == trained.scheme.name
         if name not in ADAPTIVE_SCHEMES:
             scheme = trained.scheme if same else find_scheme(name)
-            found += [Manifestation(scheme, n) for n in n_time_steps or [network.n_time_steps]]
+            found += [Manifestation(scheme, n) for n in n_time_steps or [trained.n_time_steps]]
         elif rtol is None:
             found.append(Manifestation(trained.scheme if same else find_scheme(name)))
         else:

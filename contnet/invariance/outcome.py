@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from contnet.networks.continuous import ContinuousNet
+from contnet.ode.depth_time import depth_time
 
 N_TIMED = 7
 """Batches whose time is taken, at least."""
@@ -73,8 +73,9 @@ def observe(network: nn.Module, batches: Batches) -> Outcome:
             # In 16 bits the loss would be one of the rounding.
             logits.append(own.float() if own.element_size() < 4 else own)
             all_labels.append(labels)
-            if isinstance(network, ContinuousNet):
-                n_f_evals = max(n_f_evals, network.n_f_evals)
+            depth = depth_time(network)
+            if depth is not None:
+                n_f_evals = max(n_f_evals, depth.n_f_evals)
         batch_size = len(logits[0])
         full = [t for t, batch in zip(seconds, logits, strict=True) if len(batch) == batch_size]
         images, _ = next(iter(batches))

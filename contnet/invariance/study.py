@@ -16,8 +16,8 @@ from contnet.invariance.recalibration import has_batch_norm, recalibrated
 from contnet.invariance.result import Figures, Result, measure
 from contnet.invariance.store import Store, digest
 from contnet.invariance.verdict import Verdict, judge
-from contnet.networks.continuous import ContinuousNet
 from contnet.ode.basis import Basis, make_basis
+from contnet.ode.depth_time import depth_time
 from contnet.ode.integrate import IntegrationError
 from contnet.ode.projection import project
 
@@ -72,7 +72,8 @@ class Subject:
     @property
     def basis(self) -> Basis | None:
         """What the network's theta(t) is made of, if it has one."""
-        return self.network.basis if isinstance(self.network, ContinuousNet) else None
+        depth = depth_time(self.network)
+        return depth.basis if depth else None
 
     def projections(self, plan: Plan) -> list[Basis]:
         """The bases that the plan asks for, but for its own.
@@ -185,7 +186,7 @@ def study(
         for recalibrate in (False, True)
     ]
     convergence: list[Convergence] = []
-    if plan.convergence and isinstance(subject.network, ContinuousNet):
+    if plan.convergence and depth_time(subject.network) is not None:
         schemes = dict.fromkeys(manifestation.name for manifestation in wanted)
         convergence = network_convergence(
             subject.network, subject.few, [name for name in schemes if name]

@@ -1,7 +1,8 @@
 """Residual networks whose runs of residual units are ODE blocks."""
 
-from collections import OrderedDict
+from collections.abc import Iterable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -10,46 +11,56 @@ from torch import Tensor, nn
 from contnet import arguments
 from contnet.networks.units import (
     ResidualUnit,
-    SkipConnection,
-    conv1x1,
-    conv3x3,
     initialise,
     initialise_rate,
+    make_head,
+    make_stem,
+    make_stitch,
 )
-from contnet.ode.basis import Basis, make_basis
+from contnet.ode.basis import make_basis
 from contnet.ode.block import ODEBlock, Origin
+from contnet.ode.depth_time import DepthTime
 from contnet.ode.schemes import AdaptiveScheme, Scheme
 
 WHOLE_UP_TO = 24
-"""Rate evaluations of a network that is still compiled as a whole: quicker than one compiled by steps, but each of them
-adds to the compilation (see benchmarks.compile_time). ContinuousNet 2-2-2 with RK4 has as many. So does each node
-that makes up theta(t), of which a Legendre basis has them all."""
+"""The most rate evaluations of a network that is compiled as a whole.
+
+Such a network is quicker than one compiled by steps, but each rate evaluation adds to the time of
+compilation (see benchmarks.compile_time). ContinuousNet 2-2-2 with RK4 has 24. Each node that makes
+up theta(t) adds as well; a Legendre basis has all of them at once.
+"""
 
 MOST_VARIANTS = 32
-"""Of a module's code that compilation by steps makes, at any depth: for a stitch and a rate in each of three segments,
-for one node and several, with and without a gradient, and for what is computed again on the way back."""
+"""Variants of a module's code that compilation by steps makes, at any depth.
+
+There are a stitch and a rate in each of three segments, for one node and several, with and without
+a gradient, and for the recomputation in the backward pass.
+"""
 
 
 class ContinuousNet(nn.Module):
-    """ContinuousNet (Queiruga et al. 2020, section 4): (N, in_channels, H, W) -> logits (N, num_classes).
+    """ContinuousNet (Queiruga et al. 2020, section 4).
 
-    Three segments of alpha, 2 alpha and 4 alpha channels, each a stitch (the later two halve height and width) and an
-    ODE block of `initial_time_d` nodes.
+    (N, in_channels, H, W) -> logits (N, num_classes), by three segments of alpha, 2 alpha and
+    4 alpha channels. Each is a stitch, of which the later two halve height and width, and an ODE
+    block of `initial_time_d` nodes.
 
     Args:
         in_channels: channels of the images.
-        num_classes: classes to tell apart.
+        num_classes: number of classes.
         alpha: channels of the first segment.
         initial_time_d: nodes K of every ODE block, until it is refined.
         scheme, rtol, atol, gradient, basis: as for `ODEBlock`.
-        n_time_steps_per: steps on each node's interval, so that n_time_steps = K n_time_steps_per.
-        time_epsilon: epsilon of every ODE block; `initial_time_d` unless given, where a step of Euler's is x + R(x).
+        n_time_steps_per: steps on each node's interval: n_time_steps = K n_time_steps_per.
+        time_epsilon: epsilon of every ODE block; `initial_time_d` unless given, with which a step
+            of Euler's is x + R(x).
         batch_norm: false drops every batch norm.
-        use_skipinit: a learnable factor that starts at 0 on every node's rate and every stitch's residual.
-        stitch: false leaves out the first stitch and makes the others plain strided 1x1 convolutions.
+        use_skipinit: a learnable factor that starts at 0 on every node's rate and every stitch's
+            residual.
+        stitch: false leaves out the first stitch and makes the others strided 1x1 convolutions.
         activation_before_conv: pre-activation units, and a batch norm before the pooling.
-        widen_factor: makes the segments, but not the stem, that many times as wide; a first stitch that widens nothing
-            is then left out.
+        widen_factor: the segments, but not the stem, are that many times as wide. The first stitch
+            is then left out where it widens nothing.
 
     Raises:
         ValueError: if an argument is out of range or the scheme unknown.
@@ -75,119 +86,66 @@ class ContinuousNet(nn.Module):
         basis: str = "piecewise_constant",
     ) -> None:
         super().__init__()
-        arguments.integer("in_channels", in_channels, minimum=1)
+        self._compute = ContinuousNet._logits
         self.num_classes = arguments.integer("num_classes", num_classes, minimum=2)
-        arguments.integer("alpha", alpha, minimum=1)
-        self.initial_time_d = arguments.integer("initial_time_d", initial_time_d, minimum=1)
+        arguments.integer("initial_time_d", initial_time_d, minimum=1)
         make_basis(basis, initial_time_d, "initial_time_d")
-        self.n_time_steps_per = arguments.integer("n_time_steps_per", n_time_steps_per, minimum=1)
-        self.n_refined = 0
-        if widen_factor is not None:
-            arguments.integer("widen_factor", widen_factor, minimum=1)
-        time_epsilon = float(initial_time_d) if time_epsilon is None else time_epsilon
-        arguments.number("time_epsilon", time_epsilon, minimum=0, exclusive=True)
-        for name, flag in (
-            ("batch_norm", batch_norm),
-            ("use_skipinit", use_skipinit),
-            ("stitch", stitch),
-            ("activation_before_conv", activation_before_conv),
-        ):
-            arguments.boolean(name, flag)
-
+        arguments.integer("n_time_steps_per", n_time_steps_per, minimum=1)
+        n_time_steps = initial_time_d * n_time_steps_per
+        epsilon = float(initial_time_d) if time_epsilon is None else time_epsilon
+        arguments.number("time_epsilon", epsilon, minimum=0, exclusive=True)
+        widths = _widths(alpha, widen_factor)
         unit = partial(
             ResidualUnit,
-            batch_norm=batch_norm,
-            use_skipinit=use_skipinit,
-            activation_before_conv=activation_before_conv,
+            batch_norm=arguments.boolean("batch_norm", batch_norm),
+            use_skipinit=arguments.boolean("use_skipinit", use_skipinit),
+            activation_before_conv=arguments.boolean(
+                "activation_before_conv", activation_before_conv
+            ),
         )
-        n_time_steps = initial_time_d * n_time_steps_per
-        self.stem = nn.Sequential(conv3x3(in_channels, alpha, bias=False))
-        if batch_norm:
-            self.stem.append(nn.BatchNorm2d(alpha))
-        self.stem.append(nn.ReLU())
+        residual = unit if arguments.boolean("stitch", stitch) else None
+        first_stitch = stitch and widen_factor is None
+
+        self.stem = make_stem(in_channels, alpha, batch_norm=batch_norm)
         self.stitches = nn.ModuleList()
-        self.blocks = nn.ModuleList()
-        incoming = alpha
-        width = alpha * (widen_factor or 1)
-        for segment, channels in enumerate((width, 2 * width, 4 * width)):
+        nodes: list[nn.ModuleList] = []
+        for segment, (incoming, channels) in enumerate(pairwise((alpha, *widths))):
             stride = 1 if segment == 0 else 2
-            if incoming == channels and (widen_factor is not None or not stitch):
-                self.stitches.append(nn.Identity())
-            elif stitch:
-                shortcut = conv1x1(incoming, channels, stride)
-                residual = unit(incoming, channels, stride)
-                self.stitches.append(
-                    SkipConnection(residual, shortcut, epsilon=time_epsilon / n_time_steps)
-                )
-            else:
-                self.stitches.append(conv1x1(incoming, channels, stride))
-            rate = partial(unit, channels, channels)
-            self.blocks.append(
-                ODEBlock(
-                    rate, initial_time_d, n_time_steps, scheme, time_epsilon, rtol, atol, gradient
-                )
+            widens = stride > 1 or incoming != channels
+            self.stitches.append(
+                make_stitch(incoming, channels, stride, residual, epsilon / n_time_steps)
+                if widens or first_stitch
+                else nn.Identity()
             )
-            incoming = channels
-        head: dict[str, nn.Module] = {
-            "pool": nn.AdaptiveAvgPool2d(1),
-            "flatten": nn.Flatten(),
-            "linear": nn.Linear(incoming, num_classes),
-        }
-        if activation_before_conv and batch_norm:
-            head = {"bn": nn.BatchNorm2d(incoming, momentum=0.9), **head}
-        self.head = nn.Sequential(OrderedDict(head))
-
-        self.apply(initialise)
-        for block in self.ode_blocks:
-            block.nodes.apply(initialise_rate)
-            block.start_in_basis(basis)
-
-    @property
-    def ode_blocks(self) -> list[ODEBlock]:
-        """The ODE blocks, first segment first."""
-        return [block for block in self.blocks if isinstance(block, ODEBlock)]
+            nodes.append(nn.ModuleList(unit(channels, channels) for _ in range(initial_time_d)))
+        head = make_head(widths[-1], num_classes, batch_norm=batch_norm and activation_before_conv)
+        _initialise([self.stem, self.stitches, *nodes, head], nodes)
+        block = partial(
+            ODEBlock,
+            n_basis=initial_time_d,
+            n_time_steps=n_time_steps,
+            scheme=scheme,
+            epsilon=epsilon,
+            rtol=rtol,
+            atol=atol,
+            gradient=gradient,
+            basis=basis,
+        )
+        self.blocks = nn.ModuleList(block(iter(made).__next__) for made in nodes)
+        self.head = head
 
     @property
     def n_f_evals(self) -> int:
         """Rate evaluations of the last forward pass, over all ODE blocks."""
-        return sum(block.n_f_evals for block in self.ode_blocks)
+        return self._depth_time.n_f_evals
 
     @property
-    def scheme(self) -> Scheme | AdaptiveScheme:
-        """The scheme that integrates every ODE block."""
-        return self.ode_blocks[0].scheme
-
-    @property
-    def n_basis(self) -> int:
-        """Nodes of every ODE block."""
-        return self.ode_blocks[0].n_basis
-
-    @property
-    def n_time_steps(self) -> int:
-        """Steps that a fixed-step scheme takes through every ODE block."""
-        return self.ode_blocks[0].n_time_steps
-
-    @property
-    def basis(self) -> Basis:
-        """What theta(t) of every ODE block is made of."""
-        return self.ode_blocks[0].basis
-
-    @property
-    def unvisited(self) -> list[int]:
-        """Nodes that are never looked up: see `ODEBlock.unvisited`."""
-        return self.ode_blocks[0].unvisited
+    def _depth_time(self) -> DepthTime:
+        return DepthTime(tuple(block for block in self.blocks if isinstance(block, ODEBlock)))
 
     def refine(self) -> list[Origin]:
-        """Refine every ODE block, and return where each parameter comes from: see `ODEBlock.refine`."""
-        self.n_refined += 1
-        return [origin for block in self.ode_blocks for origin in block.refine()]
-
-    def make_room(self, basis: str, n_basis: int, n_time_steps: int, n_refined: int) -> None:
-        """Nodes of another basis, for weights that are about to be loaded into them, of a network that was refined
-        `n_refined` times: see `ODEBlock.make_room`."""
-        self.n_refined = n_refined
-        for block in self.ode_blocks:
-            block.make_room(basis, n_basis, n_time_steps)
+        """Refine every ODE block, and return the origin of each parameter (`ODEBlock.refine`)."""
+        return self._depth_time.refine()
 
     def set_manifestation(
         self,
@@ -197,33 +155,48 @@ class ContinuousNet(nn.Module):
         atol: float | None = None,
     ) -> None:
         """Compute the same network by another graph: see `ODEBlock.set_manifestation`."""
-        for block in self.ode_blocks:
-            block.set_manifestation(scheme, n_time_steps, rtol, atol)
+        self._depth_time.set_manifestation(scheme, n_time_steps, rtol, atol)
 
     def compile(self, *args: Any, **options: Any) -> None:
-        """Compile the network as it is now, with the arguments of `torch.compile`: one of few rate evaluations as a
-        whole, a deeper one by its stitches and one step of each ODE block, so that depth costs no compilation."""
-        self._compiled_call_impl = None
-        plain = isinstance(self.scheme, Scheme) and self.ode_blocks[0].gradient == "backprop"
-        if plain and self.n_f_evals <= WHOLE_UP_TO and self.basis.n_together <= 2:
-            super().compile(*args, **options)
+        """Compile the network at its present depth, with the arguments of `torch.compile`.
+
+        A network of few rate evaluations is compiled as a whole. A deeper one is compiled by its
+        stitches and one step of each ODE block, so that depth costs no compilation.
+        """
+        self._compute = ContinuousNet._logits
+        if self._suits_whole_compilation():
+            self._compute = torch.compile(ContinuousNet._logits, *args, **options)
             return
-        dynamo = torch._dynamo.config
-        dynamo.recompile_limit = max(dynamo.recompile_limit, MOST_VARIANTS)
+        limits: Any = torch.compiler.config
+        limits.recompile_limit = max(limits.recompile_limit, MOST_VARIANTS)
         for module in (*self.stitches, *self.blocks):
             module.compile(*args, **options)
 
+    def _suits_whole_compilation(self) -> bool:
+        blocks = self._depth_time.blocks
+        return self.n_f_evals <= WHOLE_UP_TO and all(
+            isinstance(block.scheme, Scheme)
+            and block.gradient == "backprop"
+            and block.basis.n_together <= 2
+            for block in blocks
+        )
+
     def forward(self, x: Tensor) -> Tensor:
+        return self._compute(self, x)
+
+    def _logits(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         for stitch, block in zip(self.stitches, self.blocks, strict=True):
             x = block(stitch(x))
-        return self.head(x)
+        logits: Tensor = self.head(x)
+        return logits
 
 
 class WideContinuousNet(ContinuousNet):
-    """The continuous relative of a WideResNet: pre-activation units, and segments `widen_factor` times as wide.
+    """The continuous relative of a WideResNet.
 
-    Arguments, otherwise, as for `ContinuousNet`.
+    Its units are pre-activation, and its segments `widen_factor` times as wide. The other arguments
+    are those of `ContinuousNet`.
     """
 
     def __init__(
@@ -243,3 +216,20 @@ class WideContinuousNet(ContinuousNet):
             activation_before_conv=activation_before_conv,
             **options,
         )
+
+
+def _widths(alpha: int, widen_factor: int | None) -> tuple[int, ...]:
+    """Return the channels of the three segments."""
+    arguments.integer("alpha", alpha, minimum=1)
+    if widen_factor is None:
+        return (alpha, 2 * alpha, 4 * alpha)
+    arguments.integer("widen_factor", widen_factor, minimum=1)
+    return tuple(factor * alpha * widen_factor for factor in (1, 2, 4))
+
+
+def _initialise(parts: Iterable[nn.Module], nodes: Iterable[nn.Module]) -> None:
+    """Initialise all parts, and the nodes of the ODE blocks once more as rates."""
+    for part in parts:
+        part.apply(initialise)
+    for node in nodes:
+        node.apply(initialise_rate)

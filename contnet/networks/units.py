@@ -1,35 +1,40 @@
-"""Residual units and stitches: ordinary modules that know nothing of depth-time.
+"""The parts of networks: residual units, stitches, stems and heads. They know no depth-time.
 
     post-activation:  F(x) = BN2(ReLU(conv2(BN1(ReLU(conv1(x))))))
     pre-activation:   F(x) = conv2(ReLU(BN2(conv1(ReLU(BN1(x))))))
 
-With equal channels in and out and stride 1, F is the rate of an ODE block, or the residual of a ResNet's unit; strided
-and widening, it is that of a stitch, which takes one segment's state to the next one's.
+With equal channels in and out and stride 1, F is the rate of an ODE block or the residual of a
+ResNet's unit. With a stride and more channels out it is the residual of a stitch, which maps one
+segment's state to the next one's.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from contnet import arguments
+
 ONEDNN_BLOCK = 16
-"""Channels that oneDNN's 1x1 convolution takes together where the CPU has AVX-512; 8 elsewhere."""
+"""Channels in a block of oneDNN's 1x1 convolution on a CPU with AVX-512; 8 on others."""
 
 
 def conv3x3(
     in_channels: int, out_channels: int, stride: int = 1, *, bias: bool = True
 ) -> nn.Conv2d:
-    """A 3x3 convolution that keeps height and width but for its stride."""
+    """Return a 3x3 convolution that keeps height and width, divided by the stride."""
     return nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=bias)
 
 
 class SubsampledConv1x1(nn.Conv2d):
     """A strided 1x1 convolution, computed as an unstrided one of the pixels that the stride leaves.
 
-    For fewer channels than its block, oneDNN writes past its memory in the gradient of a strided one (channels_last,
-    float32; github.com/uxlfoundation/oneDNN/issues/6035), which ends the process or worse. Wider ones are left to
-    oneDNN, which in bfloat16 takes half of this one's time or less.
+    With fewer channels than its block, oneDNN writes past its memory in the gradient of a strided
+    one (channels_last, float32; github.com/uxlfoundation/oneDNN/issues/6035), which ends the
+    process or worse. Wider convolutions are left to oneDNN, which takes half the time or less in
+    bfloat16.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,7 +46,7 @@ class SubsampledConv1x1(nn.Conv2d):
 def conv1x1(
     in_channels: int, out_channels: int, stride: int = 1, *, bias: bool = False
 ) -> nn.Conv2d:
-    """A 1x1 convolution."""
+    """Return a 1x1 convolution."""
     overrun = stride > 1 and in_channels < ONEDNN_BLOCK
     make = SubsampledConv1x1 if overrun else nn.Conv2d
     return make(in_channels, out_channels, kernel_size=1, stride=stride, bias=bias)
@@ -108,14 +113,52 @@ class SkipConnection(nn.Module):
         return torch.add(self.shortcut(x), self.residual(x), alpha=self.epsilon)
 
 
+def make_stem(in_channels: int, alpha: int, *, batch_norm: bool) -> nn.Sequential:
+    """Return the first convolution of a network: (N, in_channels, H, W) -> (N, alpha, H, W)."""
+    arguments.integer("in_channels", in_channels, minimum=1)
+    stem = nn.Sequential(conv3x3(in_channels, alpha, bias=False))
+    if batch_norm:
+        stem.append(nn.BatchNorm2d(alpha))
+    return stem.append(nn.ReLU())
+
+
+def make_stitch(
+    incoming: int,
+    channels: int,
+    stride: int,
+    residual: Callable[[int, int, int], ResidualUnit] | None,
+    epsilon: float,
+) -> nn.Module:
+    """Return a stitch: a 1x1 convolution, and `epsilon` times the residual where there is one."""
+    shortcut = conv1x1(incoming, channels, stride)
+    if residual is None:
+        return shortcut
+    return SkipConnection(residual(incoming, channels, stride), shortcut, epsilon)
+
+
+def make_head(channels: int, num_classes: int, *, batch_norm: bool) -> nn.Sequential:
+    """Return the classifying end of a network: (N, channels, H, W) -> logits (N, num_classes)."""
+    head: dict[str, nn.Module] = {
+        "pool": nn.AdaptiveAvgPool2d(1),
+        "flatten": nn.Flatten(),
+        "linear": nn.Linear(channels, num_classes),
+    }
+    if batch_norm:
+        head = {"bn": nn.BatchNorm2d(channels, momentum=0.9), **head}
+    return nn.Sequential(OrderedDict(head))
+
+
 def initialise(module: nn.Module) -> None:
-    """For `Module.apply`: every convolution's weight from N(0, sqrt(2 / (k k out_channels))) (He et al. 2015)."""
+    """Draw a convolution's weight from N(0, sqrt(2 / (k k out_channels))), for `Module.apply`.
+
+    Source: He et al. 2015, section 2.2.
+    """
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 def initialise_rate(module: nn.Module) -> None:
-    """For `Module.apply`: as `initialise`, with the convolutions' biases at 0."""
+    """Initialise a convolution as `initialise` does, with its bias at 0, for `Module.apply`."""
     initialise(module)
     if isinstance(module, nn.Conv2d) and module.bias is not None:
         nn.init.zeros_(module.bias)

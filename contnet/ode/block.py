@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from contnet import arguments
 from contnet.ode.basis import Basis, PiecewiseConstant, Row, Weights, make_basis, projection
 from contnet.ode.combination import recombined
-from contnet.ode.gradient import GRADIENTS, WITH_ADJOINT, checkpointed, integrate_with_adjoint
+from contnet.ode.gradient import GRADIENTS, check_adjoint, checkpointed, integrate_with_adjoint
 from contnet.ode.integrate import FixedGrid, fixed_grid, integrate_adaptively
 from contnet.ode.schemes import AdaptiveScheme, Scheme, find_scheme
 
 Origin = tuple[nn.Parameter, list[tuple[nn.Parameter, float]]]
-"""A parameter, and the older ones that it is the sum of, each with its weight."""
+"""A new parameter, and the old ones whose weighted sum it is."""
 
 
 class ODEBlock(nn.Module):
@@ -54,33 +54,40 @@ class ODEBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.gradient = arguments.one_of("gradient", gradient, GRADIENTS)
-        self.basis: Basis = PiecewiseConstant(n_basis)
-        self.nodes = nn.ModuleList(rate() for _ in range(n_basis))
         self.epsilon = arguments.number("epsilon", epsilon, minimum=0, exclusive=True)
+        self.n_refined = 0
         self._step = FixedGrid.step
-        self.set_manifestation(
-            scheme, n_basis if n_time_steps is None else n_time_steps, rtol, atol
+        intervals, target = PiecewiseConstant(n_basis), make_basis(basis, n_basis)
+        nodes = nn.ModuleList(rate() for _ in range(n_basis))
+        if not target.nodal:
+            nodes = _in_basis(nodes, intervals, target, projection(intervals, target))
+        self._arrange(
+            target,
+            nodes,
+            find_scheme(scheme, rtol, atol) if isinstance(scheme, str) else scheme,
+            n_basis if n_time_steps is None else n_time_steps,
         )
-        self.start_in_basis(basis)
 
-    def start_in_basis(self, name: str) -> None:
-        """Take the K fresh nodes of a block for the values of theta on K intervals, and go over to another basis: in a
-        nodal one they stay what they are, else they become its coefficients."""
-        basis = make_basis(name, self.n_basis)
-        self._check_adjoint(basis)
-        if basis.nodal:
-            self.basis = basis
-        else:
-            self._go_over_to(basis, projection(self.basis, basis))
-        self.set_manifestation()
-
-    def _go_over_to(self, basis: Basis, rows: Sequence[Row]) -> None:
-        """Have nodes in another basis, each the sum of present ones that a row says."""
-        weighted = [[(k, float(weight)) for k, weight in row] for row in rows]
-        self.nodes = recombined(
-            self.nodes, weighted, nodal_before=self.basis.nodal, nodal=basis.nodal
-        )
-        self.basis = basis
+    def _arrange(
+        self,
+        basis: Basis,
+        nodes: nn.ModuleList,
+        scheme: Scheme | AdaptiveScheme,
+        n_time_steps: int,
+    ) -> None:
+        """Check the settings and prepare the steps: the only place where settings change."""
+        arguments.integer("n_time_steps", n_time_steps, minimum=1)
+        if self.gradient == "adjoint":
+            check_adjoint(scheme, basis, n_time_steps)
+        self.basis, self.nodes = basis, nodes
+        self.scheme, self.n_time_steps = scheme, n_time_steps
+        self._n_f_evals = 0
+        if isinstance(scheme, Scheme):
+            self._grid = fixed_grid(scheme, n_time_steps, basis, self.epsilon)
+            self._n_f_evals = self._grid.n_f_evals
+            thetas = {theta for step in self._grid.thetas for theta in step if basis.combines}
+            # Not among the submodules: they have no parameters of their own.
+            self._combinations = {theta: basis.rate(nodes, theta) for theta in thetas}
 
     def set_manifestation(
         self,
@@ -89,90 +96,77 @@ class ODEBlock(nn.Module):
         rtol: float | None = None,
         atol: float | None = None,
     ) -> None:
-        """Choose the graph that computes x(1); what is not given stays as it is, and no weight changes."""
+        """Choose the graph that computes x(1); settings not given stay, and no weight changes.
+
+        Raises:
+            ValueError: if the constructor would refuse the settings; the block is then unchanged.
+        """
         if isinstance(scheme, str):
             scheme = find_scheme(scheme, rtol, atol)
-        if scheme is not None:
-            self.scheme = scheme
-        if n_time_steps is not None:
-            self.n_time_steps = arguments.integer("n_time_steps", n_time_steps, minimum=1)
-        self._n_f_evals = 0
-        if isinstance(self.scheme, Scheme):
-            self._grid = fixed_grid(self.scheme, self.n_time_steps, self.basis, self.epsilon)
-            self._n_f_evals = self._grid.n_f_evals
-            thetas = {theta for step in self._grid.thetas for theta in step if self.basis.combines}
-            # Not among the submodules: they have no parameters of their own.
-            self._combinations = {theta: self.basis.rate(self.nodes, theta) for theta in thetas}
+        self._arrange(
+            self.basis,
+            self.nodes,
+            self.scheme if scheme is None else scheme,
+            self.n_time_steps if n_time_steps is None else n_time_steps,
+        )
+
+    def refine(self) -> list[Origin]:
+        """Go over to the next finer basis and twice the steps, for the same theta(t).
+
+        x(1) moves by the scheme's error alone. A node that continues unchanged remains the same
+        module.
+
+        Returns:
+            The origin of each parameter as (new, [(old, weight), ...]): the new parameter is the
+            sum of the old ones. They come in the order of `nodes.parameters()`.
+        """
+        old_parameters = [list(node.parameters()) for node in self.nodes]
+        finer, rows = self.basis.refine()
+        nodes = _in_basis(self.nodes, self.basis, finer, rows)
+        self._arrange(finer, nodes, self.scheme, 2 * self.n_time_steps)
+        self.n_refined += 1
+        return [
+            (parameter, [(old_parameters[k][i], float(weight)) for k, weight in row])
+            for node, row in zip(nodes, rows, strict=True)
+            for i, parameter in enumerate(node.parameters())
+        ]
+
+    def project(self, n_basis: int, basis: str | None = None) -> None:
+        """Replace theta(t) by its projection onto another basis; the number of steps stays.
+
+        The projection is the theta(t) of the new basis that is nearest in the mean square over
+        [0, 1], and equal where the new basis can represent it. Batch norms are projected by their
+        means and standard deviations. A standard deviation that comes out negative changes its
+        sign.
+
+        Raises:
+            ValueError: if there is no such basis, or `gradient` does not work with it.
+        """
+        target = make_basis(self.basis.name if basis is None else basis, n_basis)
+        nodes = _in_basis(self.nodes, self.basis, target, projection(self.basis, target))
+        self._arrange(target, nodes, self.scheme, self.n_time_steps)
+
+    def resize(self, basis: str, n_basis: int, n_time_steps: int) -> None:
+        """Make nodes of another basis, into which weights are about to be loaded.
+
+        Raises:
+            ValueError: if there is no such basis, or `gradient` does not work with it.
+        """
+        nodes = nn.ModuleList(copy.deepcopy(self.nodes[0]) for _ in range(n_basis))
+        self._arrange(make_basis(basis, n_basis), nodes, self.scheme, n_time_steps)
 
     def compile(self, *args: Any, **options: Any) -> None:
-        """Compile one step for all steps and nodes, with the arguments of `torch.compile`, so that depth costs no
-        compilation. Where torchdiffeq takes the steps, or they differ in which nodes make up theta at their stages, the
-        rate is compiled instead."""
+        """Compile one step for all steps and nodes, with the arguments of `torch.compile`.
+
+        Depth then costs no compilation. The rate is compiled instead where torchdiffeq takes the
+        steps, and where the steps differ in the nodes that make up theta at their stages.
+        """
         takes_steps = isinstance(self.scheme, Scheme) and self.gradient != "adjoint"
         if takes_steps and not self.basis.combines:
             self._step = torch.compile(FixedGrid.step, *args, **options)
             return
         for rate in self._combinations.values() if takes_steps else self.nodes:
             rate.compile(*args, **options)
-
-    def _check_adjoint(self, basis: Basis) -> None:
-        if self.gradient != "adjoint":
-            return
-        if basis.name != PiecewiseConstant.name:
-            raise ValueError(
-                f"gradient must be backprop or checkpoint with the basis {basis.name}, got 'adjoint'"
-            )
-        if not isinstance(self.scheme, Scheme):
-            return
-        if self.n_time_steps % basis.n_basis:
-            raise ValueError(
-                f"n_time_steps must be a multiple of n_basis for gradient=adjoint, got {self.n_time_steps}"
-            )
-        if self.scheme.name not in WITH_ADJOINT:
-            raise ValueError(
-                f"gradient must be backprop or checkpoint for {self.scheme.name}; adjoint has torchdiffeq's schemes, "
-                f"{', '.join(WITH_ADJOINT)} and the adaptive ones"
-            )
-
-    def refine(self) -> list[Origin]:
-        """The next finer basis and twice the steps for the same theta(t): x(1) moves by the scheme's error alone.
-
-        Returns where each parameter comes from, as (new, [(old, weight), ..]): it is the sum of old ones, in the order
-        of `nodes.parameters()`. A node that goes on as it is remains the same module.
-        """
-        old_parameters = [list(node.parameters()) for node in self.nodes]
-        finer, rows = self.basis.refine()
-        self._go_over_to(finer, rows)
-        self.set_manifestation(n_time_steps=2 * self.n_time_steps)
-        return [
-            (parameter, [(old_parameters[k][i], float(weight)) for k, weight in row])
-            for node, row in zip(self.nodes, rows, strict=True)
-            for i, parameter in enumerate(node.parameters())
-        ]
-
-    def project(self, n_basis: int, basis: str | None = None) -> None:
-        """Go over to the theta(t) of another basis that is nearest to this one's in the mean square over [0, 1], which
-        is this one's where the other basis holds it. The steps stay as they are. Batch norms come along with their
-        means and standard deviations; where one of these would be negative, it changes its sign.
-
-        Raises:
-            ValueError: if there is no such basis, or `gradient` cannot do with it.
-        """
-        target = make_basis(self.basis.name if basis is None else basis, n_basis)
-        self._check_adjoint(target)
-        self._go_over_to(target, projection(self.basis, target))
-        self.set_manifestation()
-
-    def make_room(self, basis: str, n_basis: int, n_time_steps: int) -> None:
-        """Nodes of another basis, for weights that are about to be loaded into them.
-
-        Raises:
-            ValueError: if `gradient` cannot do with it.
-        """
-        self.basis = make_basis(basis, n_basis)
-        self.nodes = nn.ModuleList(copy.deepcopy(self.nodes[0]) for _ in range(n_basis))
-        self.set_manifestation(n_time_steps=n_time_steps)
-        self._check_adjoint(self.basis)
 
     @property
     def n_basis(self) -> int:
@@ -181,30 +175,36 @@ class ODEBlock(nn.Module):
 
     @property
     def n_f_evals(self) -> int:
-        """Rate evaluations of the last forward pass (fixed step: of every one; adaptive: 0 before the first)."""
+        """Rate evaluations of the last forward pass.
+
+        A fixed-step scheme has the number before the first pass as well, an adaptive one has 0.
+        """
         return self._n_f_evals
 
     @property
     def unvisited(self) -> list[int]:
-        """Nodes that no stage of a fixed-step scheme looks up, so that they do not learn."""
+        """Nodes that no stage of a fixed-step scheme looks up; they do not learn."""
         if not isinstance(self.scheme, Scheme):
             return []
         visited = {k for step in self._grid.thetas for theta in step for k, _ in theta}
         return [k for k in range(self.n_basis) if k not in visited]
 
     def forward(self, x: Tensor) -> Tensor:
-        """x(1), of the shape of x = x(0)."""
+        """Return x(1), of the shape of x = x(0)."""
         for state in self._states(x):
             x = state
         return x
 
     def trajectory(self, x: Tensor) -> Tensor:
-        """The states after 0, 1, .. n_time_steps steps, (n_time_steps + 1, *x.shape); an adaptive scheme gives them at
-        the borders of theta's elements, (basis.n_elements + 1, *x.shape)."""
+        """Return the states after 0, 1, ... n_time_steps steps, (n_time_steps + 1, *x.shape).
+
+        An adaptive scheme returns the states at the borders of theta's elements,
+        (basis.n_elements + 1, *x.shape).
+        """
         return torch.stack([x, *self._states(x)])
 
     def _states(self, x: Tensor) -> Iterator[Tensor]:
-        # Autocast would hand on a state in 16 bits, where adding up many small increments loses them.
+        # Under autocast the state would have 16 bits, too few to add up many small increments.
         if torch.is_autocast_enabled(x.device.type):
             x = x.float()
         needs_gradient = torch.is_grad_enabled()
@@ -244,3 +244,9 @@ class ODEBlock(nn.Module):
     def extra_repr(self) -> str:
         settings = f"scheme={self.scheme.name}, {self.basis}, n_time_steps={self.n_time_steps}"
         return f"{settings}, epsilon={self.epsilon:g}"
+
+
+def _in_basis(nodes: nn.ModuleList, old: Basis, new: Basis, rows: Sequence[Row]) -> nn.ModuleList:
+    """Return the nodes of the basis `new`, each the sum of nodes of `old` that its row gives."""
+    weighted = [[(k, float(weight)) for k, weight in row] for row in rows]
+    return recombined(nodes, weighted, nodal_before=old.nodal, nodal=new.nodal)

@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 from torchdiffeq import odeint_adjoint
 
+from contnet.ode.basis import Basis, PiecewiseConstant
 from contnet.ode.combination import Combination
 from contnet.ode.schemes import AdaptiveScheme, Scheme
 
@@ -28,6 +29,30 @@ WITH_ADJOINT = ("euler", "midpoint", "heun2", "heun3", "rk4")
 """The fixed-step schemes that torchdiffeq has, too."""
 
 Step = Callable[[Sequence[nn.Module], Tensor], Tensor]
+
+
+def check_adjoint(scheme: Scheme | AdaptiveScheme, basis: Basis, n_time_steps: int) -> None:
+    """Refuse the settings of a block that `adjoint` does not work with.
+
+    Raises:
+        ValueError: if theta(t) is not piecewise constant, torchdiffeq has no such scheme, or the
+            steps do not divide the intervals of theta.
+    """
+    if not isinstance(basis, PiecewiseConstant):
+        raise ValueError(
+            f"gradient must be backprop or checkpoint with the basis {basis.name}, got 'adjoint'"
+        )
+    if not isinstance(scheme, Scheme):
+        return
+    if n_time_steps % basis.n_basis:
+        raise ValueError(
+            f"n_time_steps must be a multiple of n_basis for gradient=adjoint, got {n_time_steps}"
+        )
+    if scheme.name not in WITH_ADJOINT:
+        raise ValueError(
+            f"gradient must be backprop or checkpoint for {scheme.name}; adjoint has torchdiffeq's "
+            f"schemes, {', '.join(WITH_ADJOINT)} and the adaptive ones"
+        )
 
 
 def checkpointed(step: Step, rates: Sequence[nn.Module], x: Tensor) -> Tensor:

@@ -1,103 +1,160 @@
-"""The schema of a checkpoint."""
+"""The checkpoint of a run: Lightning's dictionary, and in it a record of our own.
 
-import os
+The record says what the weights belong to: the configuration of the run, the classes, the depth of
+each ODE block, and the position within an epoch. It consists of plain containers and numbers, so
+that a checkpoint is data: nothing in the file is executed when it is loaded.
+"""
+
+from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Self
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.plugins.io import TorchCheckpointIO
-from torch import nn
+from torch import Tensor, nn
 
 from contnet.errors import ConfigError
-from contnet.networks.continuous import ContinuousNet
+from contnet.ode.depth_time import Depth, depth_time
+from contnet.runs.atomic import write_atomically
+
+KEY = "contnet"
+PREFIX = "network."
 
 
-def depth(network: nn.Module) -> dict[str, Any] | None:
-    """What a checkpoint says of the ODE blocks' nodes and steps, which the configuration of a run only begins with."""
-    if not isinstance(network, ContinuousNet):
-        return None
-    basis = network.basis
-    nodes = {"basis": basis.name, "n_basis": basis.n_basis}
-    return {**nodes, "n_time_steps": network.n_time_steps, "n_refined": network.n_refined}
+@dataclass(frozen=True)
+class Record:
+    """The record of a run within its checkpoint.
+
+    Args:
+        config: the configuration, resolved, in plain containers.
+        classes: names of the classes, in the order of the labels.
+        depth: the depth of each ODE block; empty without depth-time.
+        position: sums of the training metrics, for each process, of an epoch under way; None at the
+            end of an epoch.
+    """
+
+    config: dict[str, Any]
+    classes: tuple[str, ...]
+    depth: tuple[Depth, ...]
+    position: list[dict[str, Any]] | None = None
+
+    @classmethod
+    def of(cls, checkpoint: dict[str, Any]) -> Self:
+        """Return the record in a checkpoint.
+
+        Raises:
+            KeyError, TypeError: if there is none of this shape.
+        """
+        content = dict(checkpoint[KEY])
+        depth = tuple(Depth(**block) for block in content.pop("depth"))
+        return cls(classes=tuple(content.pop("classes")), depth=depth, **content)
+
+    def put(self, checkpoint: dict[str, Any]) -> None:
+        """Put the record into a checkpoint, in place of the one that is there."""
+        checkpoint[KEY] = {
+            "config": self.config,
+            "classes": list(self.classes),
+            "depth": [asdict(block) for block in self.depth],
+            "position": self.position,
+        }
 
 
-def make_room(network: nn.Module, checkpoint: dict[str, Any]) -> None:
-    """Give the network the nodes of the checkpoint, so that its weights fit, and its steps, or as many times more of
-    them as the network is configured with on each node's interval."""
-    saved = checkpoint["contnet"]["depth"]
-    if not isinstance(network, ContinuousNet) or saved is None:
-        return
-    trained_per = checkpoint["contnet"]["config"]["scheme"]["n_time_steps_per"]
-    n_time_steps = max(1, saved["n_time_steps"] * network.n_time_steps_per // trained_per)
-    network.make_room(**{**saved, "n_time_steps": n_time_steps})
+def save(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Write a checkpoint atomically, in a folder that is made where it is missing."""
+    content = BytesIO()
+    torch.save(checkpoint, content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content.getbuffer())
 
 
-METADATA = {"config", "classes", "depth"}
+def load(path: str) -> dict[str, Any]:
+    """Load a checkpoint that a run has written, with its tensors on the CPU.
 
-
-def load_checkpoint(path: str) -> dict[str, Any]:
-    """A checkpoint of ours: Lightning's dictionary, with the run's configuration under `contnet`.
-
-    Nothing in the file is executed: it is read with `weights_only=True`, and the configuration is plain containers.
+    Raises:
+        ConfigError: if there is no such file, or it is no checkpoint of ours.
     """
     if not Path(path).is_file():
         raise ConfigError(f"ckpt_path must be a checkpoint file; there is none at {path!r}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = (
-            "damaged or no checkpoint, or holds objects that would have to be executed to be read"
-        )
-        raise ConfigError(
-            f"ckpt_path must be a checkpoint that train.py wrote; {path!r} is {reason}"
-        ) from error
-    ours = checkpoint.get("contnet") if isinstance(checkpoint, dict) else None
-    if not isinstance(ours, dict) or "state_dict" not in checkpoint or not ours.keys() >= METADATA:
-        raise ConfigError(
-            f"ckpt_path must be a checkpoint that train.py wrote; {path!r} is another program's"
-        )
+        reason = "damaged or no checkpoint, or holds objects that would be executed when loaded"
+        raise ConfigError(f"{_must_be_ours(path)} is {reason}") from error
+    try:
+        Record.of(checkpoint)
+        weights(checkpoint)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{_must_be_ours(path)} is another program's") from error
     return checkpoint
 
 
-def trained_config(checkpoint: dict[str, Any], dataset: DictConfig | None = None) -> DictConfig:
-    """The configuration of the run that wrote a checkpoint, with what `dataset` gives in place of its own."""
-    config = OmegaConf.create(checkpoint["contnet"]["config"])
+def _must_be_ours(path: str) -> str:
+    return f"ckpt_path must be a checkpoint that train.py wrote; {path!r}"
+
+
+def weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the weights of the network in a checkpoint, by their names in the network."""
+    return {
+        name.removeprefix(PREFIX): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(PREFIX)
+    }
+
+
+def with_weights(checkpoint: dict[str, Any], network: nn.Module) -> dict[str, Tensor]:
+    """Return a checkpoint's state dictionary with the weights of `network` in place of its own."""
+    state = checkpoint["state_dict"]
+    others = {name: value for name, value in state.items() if not name.startswith(PREFIX)}
+    own = {f"{PREFIX}{name}": value.cpu() for name, value in network.state_dict().items()}
+    return {**others, **own}
+
+
+def resize(network: nn.Module, record: Record, n_time_steps_per: int) -> None:
+    """Give a network the depth of a checkpoint, so that its weights fit.
+
+    The network takes the checkpoint's steps. It takes m times as many where it is configured with m
+    times as many steps on each node's interval (`n_time_steps_per`) as the checkpoint's run was.
+    A network without depth-time, or with another number of ODE blocks, stays unchanged.
+
+    Raises:
+        ValueError: if a depth does not suit the settings of the network.
+    """
+    depth = depth_time(network)
+    if depth is None or len(record.depth) != len(depth.blocks):
+        return
+    trained_per = steps_per_node(record.config)
+    depth.resize(
+        tuple(
+            Depth(
+                block.basis,
+                block.n_basis,
+                max(1, block.n_time_steps * n_time_steps_per // trained_per),
+                block.n_refined,
+            )
+            for block in record.depth
+        )
+    )
+
+
+def steps_per_node(config: Any) -> int:
+    """Return `scheme.n_time_steps_per` of a configuration, 1 where it has none."""
+    n_time_steps_per: int = (config.get("scheme") or {}).get("n_time_steps_per", 1)
+    return n_time_steps_per
+
+
+def trained_config(record: Record, dataset: DictConfig | None = None) -> DictConfig:
+    """Return the configuration of a run, with the given keys of `dataset` in place of its own.
+
+    Raises:
+        ConfigError: if the run's data set has no such key.
+    """
+    config = OmegaConf.create(record.config)
     for key, value in ((str(key), value) for key, value in (dataset or {}).items()):
         if value is not None and key not in config.dataset:
-            raise ConfigError(
-                f"dataset.{key} must be left out: {config.dataset._target_} has no {key}"
-            )
+            target = config.dataset._target_
+            raise ConfigError(f"dataset.{key} must be left out: {target} has no {key}")
         if value is not None:
             config.dataset[key] = value
     return config
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that are there whole or not at all, and that hold nothing to execute."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
-    ) -> None:
-        """Write beside the old file, make sure that it is on the disk, and put it in the old one's place."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-        content = BytesIO()
-        torch.save(checkpoint, content)
-        try:
-            with unfinished.open("wb") as file:
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """Read tensors and plain containers, whatever the caller wants of it."""
-        return torch.load(path, map_location=map_location or "cpu", weights_only=True)

@@ -1,7 +1,7 @@
 """The LightningModule: a network, its loss, its metrics and its optimizer."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,8 +14,8 @@ from contnet.data.normalise import Normalise
 from contnet.data.randomness import keyed_generator
 from contnet.errors import ConfigError
 from contnet.metrics import Score
-from contnet.networks.continuous import ContinuousNet
-from contnet.runs.checkpoint import depth, make_room
+from contnet.ode.depth_time import depth_time
+from contnet.runs.checkpoint import Record, resize, steps_per_node
 
 log = logging.getLogger(__name__)
 
@@ -23,29 +23,30 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Classifier(LightningModule):
-    """Trains `network` on images (uint8) and labels by cross-entropy.
+    """Train `network` on images (uint8) and labels by cross-entropy.
 
     Args:
         network: normalised images (N, C, H, W) -> logits (N, num_classes).
-        normalise: from the data set's uint8 images to what the network sees.
-        num_classes: number of classes.
+        normalise: the data set's uint8 images -> network input.
+        classes: names of the classes, in the order of the labels.
         make_optimizer: network -> optimizer of its parameters.
         make_schedule: optimizer -> learning-rate schedule, as Lightning takes it.
-        seed: of what is drawn at random while training.
-        metadata: plain containers to keep in checkpoints under the key `contnet`.
-        label_smoothing: share of each label that the training loss spreads over all classes (Szegedy et al. 2016); what
-            is logged is the loss without.
-        compile_for: training batches of this many images pass a compiled network; None compiles nothing.
+        config: the configuration of the run in plain containers, for its checkpoints.
+        seed: seed of the random numbers drawn while training.
+        label_smoothing: share of each label that the training loss spreads over all classes
+            (Szegedy et al. 2016). The loss that is logged is without it.
+        compile_for: training batches of this many images pass a compiled network; None compiles
+            nothing.
     """
 
     def __init__(
         self,
         network: nn.Module,
         normalise: Normalise,
-        num_classes: int,
+        classes: Sequence[str],
         make_optimizer: Callable[[nn.Module], Optimizer],
         make_schedule: Callable[[Optimizer], dict[str, Any]],
-        metadata: dict[str, Any],
+        config: dict[str, Any],
         seed: int = 0,
         label_smoothing: float = 0.0,
         compile_for: int | None = None,
@@ -53,12 +54,13 @@ class Classifier(LightningModule):
         super().__init__()
         self.network = network.to(memory_format=normalise.memory_format)
         self.normalise = normalise
+        self.classes = tuple(classes)
         self.scores = nn.ModuleDict(
-            {f"{split}_score": Score(num_classes) for split in ("train", "val", "test")}
+            {f"{split}_score": Score(len(self.classes)) for split in ("train", "val", "test")}
         )
         self.make_optimizer = make_optimizer
         self.make_schedule = make_schedule
-        self.metadata = metadata
+        self.config = config
         self.seed = seed
         self.label_smoothing = label_smoothing
         self.compile_for = compile_for
@@ -66,8 +68,8 @@ class Classifier(LightningModule):
         self._logged_pass: tuple[str, int] | None = None
 
     def forward(self, images: Tensor) -> Tensor:
-        # A last smaller batch and evaluation would each cost a compilation, and what is reported of a network must not
-        # depend on how it was trained.
+        # A smaller last batch and evaluation would each cost a compilation. And the figures that are
+        # reported of a network must not depend on how it was trained.
         self._eagerly = self.compile_for is not None and not (
             self.training and len(images) == self.compile_for
         )
@@ -75,9 +77,8 @@ class Classifier(LightningModule):
             return self.network(self.normalise(images))
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        with (
-            self._stance()
-        ):  # with checkpoints and the adjoint, rates are evaluated on the way back, too
+        # Checkpoints and the adjoint evaluate rates in the backward pass as well.
+        with self._stance():
             super().backward(loss, *args, **kwargs)
 
     def _stance(self) -> AbstractContextManager[Any]:
@@ -98,8 +99,9 @@ class Classifier(LightningModule):
         score: Any = self.scores[f"{split}_score"]
         logits = self(images)
         score.update(logits, labels)
-        # Metric objects, not numbers: Lightning then computes them once, at the end of the epoch, over all processes.
-        # It has to be told of them once an epoch, which a resumed run does not begin with batch 0.
+        # Metric objects, not numbers: Lightning then computes them once, at the end of the epoch and
+        # over all processes. They are logged once an epoch, which a resumed run does not begin with
+        # batch 0.
         pass_ = (split, self.current_epoch)
         if batch_idx == 0 or pass_ != self._logged_pass:
             self._logged_pass = pass_
@@ -118,40 +120,46 @@ class Classifier(LightningModule):
         self.recompile()
 
     def _check_that_all_nodes_learn(self) -> None:
-        if not isinstance(self.network, ContinuousNet) or not self.network.unvisited:
-            return
-        nodes = ", ".join(map(str, self.network.unvisited))
-        idle = f"{self.network.scheme.name} in {self.network.n_time_steps} steps never looks up node {nodes}"
-        if self.trainer.world_size > 1:
-            raise ConfigError(
-                f"scheme must make use of all nodes to train on several devices; {idle}"
+        depth = depth_time(self.network)
+        for block in depth.blocks if depth else ():
+            if not block.unvisited:
+                continue
+            nodes = ", ".join(map(str, block.unvisited))
+            idle = f"{block.scheme.name} in {block.n_time_steps} steps never looks up node {nodes}"
+            if self.trainer.world_size > 1:
+                raise ConfigError(
+                    f"scheme must make use of all nodes to train on several devices; {idle}"
+                )
+            log.warning(
+                f"{idle} of the {block.n_basis} with the basis {block.basis.name}: it will not learn"
             )
-        log.warning(
-            f"{idle} of the {self.network.n_basis} with the basis {self.network.basis.name}: it will not learn"
-        )
+            return
 
     def recompile(self) -> None:
-        """Compile the network as it is now, if it is to be compiled at all."""
+        """Compile the network at its present depth, if `compile_for` asks for that."""
         if self.compile_for is None:
             return
-        # Without a reset each depth would count against dynamo's limit of recompilations.
-        torch._dynamo.reset()
+        # Without a reset each depth would count against the limit of recompilations.
+        torch.compiler.reset()
         self.normalise.compile(dynamic=False)
         self.network.compile(
             **how_to_compile(self.network, self.device, self.trainer.accumulate_grad_batches)
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["contnet"] = {**self.metadata, "depth": depth(self.network)}
-        if self._trainer is not None and not self.trainer.is_last_batch:
-            # In the middle of an epoch: its metrics are sums that go on.
-            checkpoint["contnet"]["train_score"] = self._train_score().gathered()
+        depth = depth_time(self.network)
+        position = None if self.trainer.is_last_batch else self._train_score().gathered()
+        Record(self.config, self.classes, depth.depths if depth else (), position).put(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        make_room(self.network, checkpoint)
-        sums = checkpoint["contnet"].get("train_score")
-        if sums is not None:
-            self._train_score().resume(sums, self.global_rank)
+        self.resize(self.network, checkpoint)
+        position = Record.of(checkpoint).position
+        if position is not None:
+            self._train_score().resume(position, self.global_rank)
+
+    def resize(self, network: nn.Module, checkpoint: dict[str, Any]) -> None:
+        """Give a network of this run the depth of a checkpoint: see `contnet.runs.checkpoint`."""
+        resize(network, Record.of(checkpoint), steps_per_node(self.config))
 
     def _train_score(self) -> Score:
         score = self.scores["train_score"]
@@ -159,11 +167,11 @@ class Classifier(LightningModule):
         return score
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # Dropout, if there is any, is a function of seed and batch, so that a resumed run draws what the other drew.
+        # Dropout is a function of seed, epoch and batch: a resumed run draws the same numbers.
         seed = keyed_generator(
             self.seed, self.current_epoch, batch_idx, self.global_rank
         ).initial_seed()
-        # Not torch.manual_seed, which formats a traceback for every kind of device that is not there.
+        # Not torch.manual_seed, which formats a traceback for every kind of device that is missing.
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
@@ -176,10 +184,7 @@ def how_to_compile(
 
     They put gradients and states where they put them the last time, so that none can be added up or computed again.
     """
-    gradients = (
-        {block.gradient for block in network.ode_blocks}
-        if isinstance(network, ContinuousNet)
-        else set()
-    )
+    depth = depth_time(network)
+    gradients = {block.gradient for block in depth.blocks} if depth else set()
     as_graphs = device.type == "cuda" and accumulate_grad_batches == 1 and gradients <= {"backprop"}
     return {"dynamic": False, "mode": "reduce-overhead" if as_graphs else None}

@@ -6,8 +6,11 @@ from torch import nn
 
 
 def parameter_groups(network: nn.Module, *, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
-    """For an optimizer: all parameters alike, or those of fewer than two dimensions (biases, norms, SkipInit's factors)
-    in a group without weight decay."""
+    """Return the parameter groups of an optimizer: one of all parameters, or two.
+
+    Without `decay_norm_and_bias`, parameters of fewer than two dimensions (biases, norms, SkipInit's
+    factors) form a group without weight decay.
+    """
     if decay_norm_and_bias:
         return [{"params": list(network.parameters())}]
     decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]

@@ -1,39 +1,40 @@
-"""A run's checkpoint with another network in it."""
+"""The checkpoint of a run with another network in it, from which the run continues."""
 
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
 from torch import nn
 
-from contnet.runs.checkpoint import depth
+from contnet.ode.depth_time import depth_time
+from contnet.runs.checkpoint import Record, with_weights
 from contnet.training.optimizer import parameter_groups
 
 
 def with_network(checkpoint: dict[str, Any], network: nn.Module) -> dict[str, Any]:
-    """A checkpoint of a run, with another network in place of its own: the run goes on with that from the epoch that it
-    has reached, with an optimizer that has no momenta yet."""
-    config = checkpoint["contnet"]["config"]
-    weights = {f"network.{name}": value.cpu() for name, value in network.state_dict().items()}
-    others = {
-        name: value
-        for name, value in checkpoint["state_dict"].items()
-        if not name.startswith("network.")
-    }
+    """Return the checkpoint of a run with another network in place of its own.
+
+    The run continues with that network from the epoch that it has reached. Its optimizer has no
+    momenta yet.
+    """
+    record = Record.of(checkpoint)
+    optimizer = record.config["optimizer"]
     groups = parameter_groups(
-        network, decay_norm_and_bias=config["optimizer"].get("decay_norm_and_bias", True)
+        network, decay_norm_and_bias=optimizer.get("decay_norm_and_bias", True)
     )
+    depth = depth_time(network)
     changed = {
         **checkpoint,
-        "contnet": {**checkpoint["contnet"], "depth": depth(network)},
-        "state_dict": {**others, **weights},
+        "state_dict": with_weights(checkpoint, network),
         "optimizer_states": [
             _without_momenta(state, groups) for state in checkpoint["optimizer_states"]
         ],
-        "callbacks": {},  # they tell of the best weights of a run, which these are not, and of its time
+        # Their states are about the network that was replaced: its best weights and its time.
+        "callbacks": {},
     }
-    if (
-        "current_model_state" in checkpoint
-    ):  # beside an average of the weights, which is what is projected
+    replace(record, depth=depth.depths if depth else ()).put(changed)
+    if "current_model_state" in checkpoint:
+        # The run averages its weights; the average is the network that was replaced.
         changed["current_model_state"] = changed["state_dict"]
     return changed
 
@@ -41,7 +42,7 @@ def with_network(checkpoint: dict[str, Any], network: nn.Module) -> dict[str, An
 def _without_momenta(
     optimizer_state: dict[str, Any], groups: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """The state of an optimizer with the same settings, for other parameters."""
+    """Return the state of an optimizer with equal settings, for the parameters in `groups`."""
     number = count()
     return {
         "state": {},

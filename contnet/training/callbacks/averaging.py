@@ -7,7 +7,6 @@ from pytorch_lightning.callbacks import WeightAveraging
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from contnet import arguments
-from contnet.runs.checkpoint import make_room
 
 
 class ExponentialAverage(WeightAveraging):
@@ -39,11 +38,11 @@ class ExponentialAverage(WeightAveraging):
         )
 
     def on_load_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+        self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]
     ) -> None:
         averaged: Any = self._average_model
         if averaged is not None:
-            make_room(averaged.module.network, checkpoint)
+            pl_module.resize(averaged.module.network, checkpoint)
         super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

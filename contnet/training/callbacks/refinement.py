@@ -24,6 +24,7 @@ from contnet.data.randomness import keyed_generator
 from contnet.metrics import Score
 from contnet.ode.block import Origin
 from contnet.ode.combination import weighted_sum
+from contnet.ode.depth_time import DepthTime, depth_time
 
 log = logging.getLogger(__name__)
 
@@ -71,24 +72,32 @@ class DepthRefinement(Callback):
         return sum(refined_at <= epoch for refined_at in self.epochs)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        while pl_module.network.n_refined < self.n_due(trainer.current_epoch):
+        while depth_of(pl_module).n_refined < self.n_due(trainer.current_epoch):
             self._refine(trainer, pl_module)
 
     def _refine(self, trainer: Any, pl_module: Any) -> None:
-        network = pl_module.network
-        before = (network.n_basis, _n_parameters(network), self._accuracy(trainer, pl_module))
-        origins = network.refine()
+        network, depth = pl_module.network, depth_of(pl_module)
+        before = (_nodes(depth), _n_parameters(network), self._accuracy(trainer, pl_module))
+        origins = depth.refine()
         if self.variance:
-            perturb(network, self.variance, keyed_generator(self.seed, trainer.current_epoch))
+            perturb(
+                depth_of(pl_module),
+                self.variance,
+                keyed_generator(self.seed, trainer.current_epoch),
+            )
         for optimizer in trainer.optimizers:
             hand_down(optimizer, network, origins, carry=self.optimizer_state == "carry")
         _wrap_again(trainer)
         pl_module.recompile()
-        after = (network.n_basis, _n_parameters(network), self._accuracy(trainer, pl_module))
+        after = (
+            _nodes(depth_of(pl_module)),
+            _n_parameters(network),
+            self._accuracy(trainer, pl_module),
+        )
         self._report(trainer, before, after)
 
     def _accuracy(self, trainer: Trainer, pl_module: Any) -> float:
-        score = Score(pl_module.network.num_classes).to(pl_module.device)
+        score = Score(len(pl_module.classes)).to(pl_module.device)
         was_training = pl_module.training
         pl_module.eval()
         with torch.no_grad(), trainer.precision_plugin.forward_context():
@@ -98,11 +107,11 @@ class DepthRefinement(Callback):
         return score.accuracy.compute().item()
 
     def _report(
-        self, trainer: Any, before: tuple[int, int, float], after: tuple[int, int, float]
+        self, trainer: Any, before: tuple[str, int, float], after: tuple[str, int, float]
     ) -> None:
         (depth, parameters, accuracy), (new_depth, new_parameters, new_accuracy) = before, after
         line = (
-            f"epoch {trainer.current_epoch}: refined {_units(depth)} -> {_units(new_depth)}, "
+            f"epoch {trainer.current_epoch}: refined {depth} -> {new_depth}, "
             f"{parameters:,} -> {new_parameters:,} parameters, "
             f"{self.probe_name} {accuracy:.4f} -> {new_accuracy:.4f}"
         )
@@ -134,10 +143,10 @@ def refinement_epochs(epochs: Sequence[int], n_epochs: int) -> list[int]:
     return list(epochs)
 
 
-def perturb(network: Any, variance: float, generator: torch.Generator) -> None:
+def perturb(depth: DepthTime, variance: float, generator: torch.Generator) -> None:
     """Multiply the weights and biases of the convolutions in ODE blocks by 1 + variance N(0, 1)."""
     with torch.no_grad():
-        for block in network.ode_blocks:
+        for block in depth.blocks:
             for module in block.nodes.modules():
                 if isinstance(module, nn.Conv2d):
                     for parameter in module.parameters():
@@ -208,5 +217,12 @@ def _n_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _units(n_basis: int) -> str:
-    return "-".join([str(n_basis)] * 3)
+def depth_of(pl_module: Any) -> DepthTime:
+    """Return the depth-time of a module's network, which has one."""
+    depth = depth_time(pl_module.network)
+    assert depth is not None
+    return depth
+
+
+def _nodes(depth: DepthTime) -> str:
+    return "-".join(str(block.n_basis) for block in depth.blocks)

@@ -5,6 +5,8 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from contnet.ode.depth_time import depth_time
+
 
 class Throughput(Callback):
     """Logs images/s, learning rate, parameter count and depth once an epoch, and keeps the run's totals, those before a
@@ -54,8 +56,9 @@ class Throughput(Callback):
             "parameters": float(sum(parameter.numel() for parameter in network.parameters())),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
         }
-        if hasattr(network, "n_basis"):
-            figures["depth"] = float(network.n_basis)
+        depth = depth_time(network)
+        if depth is not None and depth.n_basis is not None:
+            figures["depth"] = float(depth.n_basis)
         pl_module.log_dict(figures, sync_dist=True)
         self._epoch_images = 0
         self._epoch_start = self._epoch_end

@@ -1,0 +1,119 @@
+"""The depth-time of a network: the ODE blocks that it contains, seen as one.
+
+The rest of the program asks here, and never for a class of network: any `nn.Module` that contains
+ODE blocks is trained, refined, resized, swept and projected alike.
+"""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import nn
+
+from contnet.ode.basis import Basis
+from contnet.ode.block import ODEBlock, Origin
+from contnet.ode.schemes import AdaptiveScheme, Scheme
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Depth:
+    """The depth of one ODE block, in plain values: its nodes, its steps and its refinements."""
+
+    basis: str
+    n_basis: int
+    n_time_steps: int
+    n_refined: int
+
+
+@dataclass(frozen=True)
+class DepthTime:
+    """The ODE blocks of a network, in the order in which it registers them.
+
+    A property of all blocks is None where they differ in it.
+    """
+
+    blocks: tuple[ODEBlock, ...]
+
+    @property
+    def scheme(self) -> Scheme | AdaptiveScheme | None:
+        """The scheme that integrates every block."""
+        return _common([block.scheme for block in self.blocks])
+
+    @property
+    def n_time_steps(self) -> int | None:
+        """Steps that a fixed-step scheme takes through every block."""
+        return _common([block.n_time_steps for block in self.blocks])
+
+    @property
+    def basis(self) -> Basis | None:
+        """The basis of every block's theta(t)."""
+        return _common([block.basis for block in self.blocks])
+
+    @property
+    def n_basis(self) -> int | None:
+        """Nodes of every block."""
+        return _common([block.n_basis for block in self.blocks])
+
+    @property
+    def n_f_evals(self) -> int:
+        """Rate evaluations of the last forward pass, over all blocks."""
+        return sum(block.n_f_evals for block in self.blocks)
+
+    @property
+    def n_refined(self) -> int:
+        """Refinements that every block has had."""
+        return min(block.n_refined for block in self.blocks)
+
+    @property
+    def unvisited(self) -> list[int]:
+        """Nodes that some block never looks up: see `ODEBlock.unvisited`."""
+        return sorted({node for block in self.blocks for node in block.unvisited})
+
+    @property
+    def depths(self) -> tuple[Depth, ...]:
+        """The depth of each block."""
+        return tuple(
+            Depth(block.basis.name, block.n_basis, block.n_time_steps, block.n_refined)
+            for block in self.blocks
+        )
+
+    def refine(self) -> list[Origin]:
+        """Refine every block, and return the origin of each parameter: see `ODEBlock.refine`."""
+        return [origin for block in self.blocks for origin in block.refine()]
+
+    def resize(self, depths: tuple[Depth, ...]) -> None:
+        """Give each block the depth that weights to be loaded have: see `ODEBlock.resize`.
+
+        Raises:
+            ValueError: if a depth does not suit the settings of its block, or there are more or
+                fewer depths than blocks.
+        """
+        if len(depths) != len(self.blocks):
+            raise ValueError(
+                f"depths must be {len(self.blocks)}, one for each ODE block, got {len(depths)}"
+            )
+        for block, depth in zip(self.blocks, depths, strict=True):
+            block.resize(depth.basis, depth.n_basis, depth.n_time_steps)
+            block.n_refined = depth.n_refined
+
+    def set_manifestation(
+        self,
+        scheme: str | Scheme | AdaptiveScheme | None = None,
+        n_time_steps: int | None = None,
+        rtol: float | None = None,
+        atol: float | None = None,
+    ) -> None:
+        """Compute the network by another graph: see `ODEBlock.set_manifestation`."""
+        for block in self.blocks:
+            block.set_manifestation(scheme, n_time_steps, rtol, atol)
+
+
+def depth_time(network: nn.Module) -> DepthTime | None:
+    """Return the depth-time of a network, or None for a network without ODE blocks."""
+    blocks = tuple(module for module in network.modules() if isinstance(module, ODEBlock))
+    return DepthTime(blocks) if blocks else None
+
+
+def _common(values: list[Value]) -> Value | None:
+    return values[0] if all(value == values[0] for value in values) else None

@@ -1,0 +1,20 @@
+"""Normalisation layers that keep running statistics of their input."""
+
+from collections.abc import Iterator
+
+from torch import nn
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+"""Layers that normalise by the statistics of a batch."""
+
+NORMS = (*BATCH_NORMS, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+"""All layers that may keep a running mean and a running variance."""
+
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
+
+
+def batch_norms(module: nn.Module) -> Iterator[BatchNorm]:
+    """Yield the batch norms within a module that keep running statistics."""
+    for layer in module.modules():
+        if isinstance(layer, BATCH_NORMS) and layer.track_running_stats:
+            yield layer

@@ -1,0 +1,24 @@
+"""The checkpoint plugin of Lightning's Trainer."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from contnet.runs import checkpoint as checkpoints
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Save checkpoints atomically, and load tensors and plain containers alone."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        checkpoints.save(Path(path), checkpoint)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        # The caller's `weights_only` does not count: a checkpoint may come from a stranger.
+        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
