@@ -11,7 +11,7 @@ import torch
 from benchmarks.measure import OwnProcess, TrainingStep, in_turns, parser, ratio, shown, write
 from contnet import ContinuousNet
 from contnet.commands.memory import keep_freed_memory
-from contnet.ode.basis import BASES
+from contnet.ode.bases import BASES
 from contnet.training.classifier import how_to_compile
 
 

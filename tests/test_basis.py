@@ -11,14 +11,8 @@ from torch import Tensor, nn
 
 from contnet import SCHEMES, ContinuousNet, ODEBlock, ResNet, Scheme, project
 from contnet.networks.units import ResidualUnit
-from contnet.ode.basis import (
-    BASES,
-    Basis,
-    ContinuousLinear,
-    PiecewiseLinear,
-    make_basis,
-    projection,
-)
+from contnet.ode.bases import BASES, ContinuousLinear, PiecewiseLinear, make_basis
+from contnet.ode.basis import Basis, projection
 from contnet.ode.combination import Combination
 from contnet.ode.depth_time import depth_time
 from contnet.training.callbacks.refinement import hand_down

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from contnet import SCHEMES, ContinuousNet
 from contnet.data.normalise import Normalise
 from contnet.errors import ConfigError
-from contnet.ode.basis import BASES
+from contnet.ode.bases import BASES
 from contnet.ode.depth_time import depth_time
 from contnet.training.callbacks.averaging import ExponentialAverage
 from contnet.training.classifier import Classifier

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from contnet import ODEBlock
-from contnet.ode.basis import BASES
+from contnet.ode.bases import BASES
 from contnet.ode.combination import Combination
 
 

@@ -8,7 +8,7 @@ from torchdiffeq import odeint
 
 from contnet import ADAPTIVE_SCHEMES, SCHEMES, ODEBlock, Scheme
 from contnet.networks.units import ResidualUnit
-from contnet.ode.basis import PiecewiseConstant
+from contnet.ode.bases import PiecewiseConstant
 from tests.problems import Linear, slope
 
 IN_TORCHDIFFEQ = ["euler", "midpoint", "heun2", "heun3", "rk4"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from contnet import ADAPTIVE_SCHEMES, SCHEMES
-from contnet.ode.basis import PiecewiseConstant
+from contnet.ode.bases import PiecewiseConstant
 from contnet.ode.integrate import fixed_grid
 from contnet.ode.schemes import find_scheme
 from tests.problems import Exponential, slope

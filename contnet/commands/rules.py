@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig
 
 from contnet import arguments
-from contnet.ode.basis import BASES
+from contnet.ode.bases import BASES
 from contnet.ode.gradient import GRADIENTS
 from contnet.ode.schemes import ADAPTIVE_SCHEMES, SCHEMES
 

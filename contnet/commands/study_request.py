@@ -31,7 +31,7 @@ from contnet.invariance.outcome import Batches
 from contnet.invariance.recalibration import N_IMAGES
 from contnet.invariance.store import digest
 from contnet.invariance.study import Plan, Subject
-from contnet.ode.basis import BASES, make_basis
+from contnet.ode.bases import BASES, make_basis
 from contnet.ode.schemes import ADAPTIVE_SCHEMES, SCHEMES
 from contnet.runs import checkpoint as checkpoints
 from contnet.runs import resume

@@ -16,7 +16,8 @@ from contnet.invariance.recalibration import has_batch_norm, recalibrated
 from contnet.invariance.result import Figures, Result, measure
 from contnet.invariance.store import Store, digest
 from contnet.invariance.verdict import Verdict, judge
-from contnet.ode.basis import Basis, make_basis
+from contnet.ode.bases import make_basis
+from contnet.ode.basis import Basis
 from contnet.ode.depth_time import depth_time
 from contnet.ode.integrate import IntegrationError
 from contnet.ode.projection import project

@@ -17,7 +17,7 @@ from contnet.networks.units import (
     make_stem,
     make_stitch,
 )
-from contnet.ode.basis import make_basis
+from contnet.ode.bases import make_basis
 from contnet.ode.block import ODEBlock, Origin
 from contnet.ode.depth_time import DepthTime
 from contnet.ode.schemes import AdaptiveScheme, Scheme

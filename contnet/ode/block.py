@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from contnet import arguments
-from contnet.ode.basis import Basis, PiecewiseConstant, Row, Weights, make_basis, projection
+from contnet.ode.bases import PiecewiseConstant, make_basis
+from contnet.ode.basis import Basis, Row, Weights, projection
 from contnet.ode.combination import recombined
 from contnet.ode.gradient import GRADIENTS, check_adjoint, checkpointed, integrate_with_adjoint
 from contnet.ode.integrate import FixedGrid, fixed_grid, integrate_adaptively

@@ -20,7 +20,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 from torchdiffeq import odeint_adjoint
 
-from contnet.ode.basis import Basis, PiecewiseConstant
+from contnet.ode.bases import PiecewiseConstant
+from contnet.ode.basis import Basis
 from contnet.ode.combination import Combination
 from contnet.ode.schemes import AdaptiveScheme, Scheme
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 
 from contnet.invariance.result import Figures, Result, measured
 from contnet.invariance.study import Study
-from contnet.ode.basis import BASES
+from contnet.ode.bases import BASES
 from contnet.ode.schemes import ADAPTIVE_SCHEMES, SCHEMES
 
 # Okabe and Ito's, of different lightness; adaptive schemes, which have no steps to draw a curve over, are grey.
