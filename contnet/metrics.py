@@ -1,4 +1,4 @@
-"""How well logits fit labels."""
+"""Figures of a network: its loss and accuracy on images, and its number of parameters."""
 
 from typing import Any
 
@@ -6,13 +6,22 @@ import torch
 from torch import Tensor, distributed, nn
 from torchmetrics import Accuracy, Metric
 
+from contnet.processes import rank_and_world_size
+
+
+def n_parameters(module: nn.Module) -> int:
+    """Return the number of trainable numbers in a module."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
 
 class MeanLoss(Metric):
-    """The mean over images of a loss that is given batch by batch.
+    """The mean over images of a loss that comes batch by batch.
 
-    torchmetrics' own mean looks for NaN in each batch, and a GPU would have to be waited for; here NaN stays NaN.
+    torchmetrics' own mean looks for NaN in each batch, and the program has to wait for a GPU to
+    answer. Here a NaN stays in the sum.
     """
 
+    full_state_update = False  # sums can be merged
     total: Tensor
     n_images: Tensor
 
@@ -22,12 +31,12 @@ class MeanLoss(Metric):
         self.add_state("n_images", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, mean: Tensor, n_images: int) -> None:
-        """Count in a batch of `n_images`, over which the loss has this mean."""
+        """Add a batch of `n_images`, over which the loss has this mean."""
         self.total += mean * n_images
         self.n_images += n_images
 
     def compute(self) -> Tensor:
-        """The mean over all images."""
+        """Return the mean over all images."""
         return self.total / self.n_images
 
 
@@ -40,27 +49,32 @@ class Score(nn.Module):
         self.accuracy = Accuracy(task="multiclass", num_classes=num_classes)
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Count a batch in."""
+        """Add a batch: logits (N, num_classes) and labels (N,)."""
         logits = logits.detach()
         self.loss.update(nn.functional.cross_entropy(logits, labels), len(labels))
         self.accuracy.update(logits, labels)
 
     def gathered(self) -> list[dict[str, Any]]:
-        """What each process has counted so far, in the order of their ranks, to go on with from there."""
-        own = {name: getattr(self, name).metric_state for name in ("loss", "accuracy")}
+        """Return the sums of every process so far, in the order of their ranks, on the CPU."""
         own = {
-            name: {key: value.cpu() for key, value in state.items()} for name, state in own.items()
+            name: {key: value.cpu() for key, value in metric.metric_state.items()}
+            for name, metric in (("loss", self.loss), ("accuracy", self.accuracy))
         }
-        if not (distributed.is_available() and distributed.is_initialized()):
+        _, world_size = rank_and_world_size()
+        if world_size == 1:
             return [own]
-        everyone: list[Any] = [None] * distributed.get_world_size()
+        everyone: list[Any] = [None] * world_size
         distributed.all_gather_object(everyone, own)
         return everyone
 
-    def resume(self, sums: list[dict[str, Any]], rank: int) -> None:
-        """Go on counting from what `gathered` returned."""
+    def resume(self, sums: list[dict[str, Any]]) -> None:
+        """Continue from the sums that `gathered` returned.
+
+        Each process continues from its own. A process that the earlier run did not have starts at
+        zero.
+        """
+        rank, _ = rank_and_world_size()
         for name, state in (sums[rank] if rank < len(sums) else {}).items():
             metric = getattr(self, name)
-            for key, value in state.items():
-                setattr(metric, key, value.to(metric.device))
-            metric._update_count = 1  # else it warns that it has counted nothing
+            metric.reset()
+            metric.merge_state({key: value.to(metric.device) for key, value in state.items()})

@@ -134,7 +134,7 @@ def test_learning_rate_over_a_run(
     data = build.data(config, train=True)
     classifier = build.classifier(config, build.network(config, data), data)
     # There are several processes only after the run is built.
-    monkeypatch.setattr(batches, "_rank_and_world_size", lambda: (0, n_processes))
+    monkeypatch.setattr(batches, "rank_and_world_size", lambda: (0, n_processes))
     configured = classifier.configure_optimizers()
     optimizer, lr_scheduler = configured["optimizer"], configured["lr_scheduler"]
     steps_per_epoch = len(data.train_loader(0))

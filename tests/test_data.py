@@ -93,7 +93,7 @@ def test_processes_share_every_global_batch_as_one_process_would_see_it(
     augmentation = None if seed is None else Augmentation(1, flip=True)
 
     def dealt(rank: int, world_size: int, batch_size: int) -> list[dict[int, torch.Tensor]]:
-        monkeypatch.setattr(batches, "_rank_and_world_size", lambda: (rank, world_size))
+        monkeypatch.setattr(batches, "rank_and_world_size", lambda: (rank, world_size))
         loader = batch_loader(images, batch_size, seed=seed, augmentation=augmentation)
         drawn = [dict(zip(labels.tolist(), pixels, strict=True)) for pixels, labels in loader]
         assert len(drawn) == len(loader)

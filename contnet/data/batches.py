@@ -11,11 +11,12 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from contnet.data.images import Images
 from contnet.data.randomness import keyed_generator
+from contnet.processes import rank_and_world_size
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,10 @@ class Batches(Sampler[BatchPlan]):
         return starts
 
     def __len__(self) -> int:
-        return len(self._starts(_rank_and_world_size()[1]))
+        return len(self._starts(rank_and_world_size()[1]))
 
     def __iter__(self) -> Iterator[BatchPlan]:
-        rank, world_size = _rank_and_world_size()
+        rank, world_size = rank_and_world_size()
         order = torch.arange(self.n_images)
         if self.seed is not None:
             order = torch.randperm(self.n_images, generator=keyed_generator(self.seed, self.epoch))
@@ -156,9 +157,3 @@ def batch_loader(
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
-
-
-def _rank_and_world_size() -> tuple[int, int]:
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
