@@ -1,4 +1,4 @@
-"""Residual networks with a fixed number of units: what the continuous ones are compared with."""
+"""Residual networks with a fixed number of units, with which continuous ones are compared."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -12,13 +12,14 @@ from contnet.networks.units import ResidualUnit, SkipConnection, conv1x1, conv3x
 class ResNet(nn.Module):
     """ResNet for small images, post-activation: (N, in_channels, H, W) -> logits (N, num_classes).
 
-    The segments are those of He et al. 2016, section 4.2; a unit's order is that of the original ContinuousNet's code.
-    Three segments of alpha, 2 alpha and 4 alpha channels with n units each, x + BN(ReLU(conv(BN(ReLU(conv(x)))))),
-    without biases. Where shapes change the shortcut is a strided 1x1 convolution and BN.
+    The segments are those of He et al. 2016, section 4.2; the order within a unit is that of the
+    original code of ContinuousNet. Three segments of alpha, 2 alpha and 4 alpha channels have n
+    units each: x + BN(ReLU(conv(BN(ReLU(conv(x)))))), without biases. Where shapes change, the
+    shortcut is a strided 1x1 convolution and BN.
 
     Args:
         in_channels: channels of the images.
-        num_classes: classes to tell apart.
+        num_classes: number of classes.
         depth: 6 n + 2 layers.
         alpha: channels of the first segment.
 
@@ -60,14 +61,15 @@ class WideResNet(nn.Module):
 
     (N, in_channels, H, W) -> logits (N, num_classes).
 
-    As `ResNet`, with units x + conv(ReLU(BN(conv(ReLU(BN(x)))))), segments `widen_factor` times as wide as the stem,
-    biases on all convolutions, plain 1x1 convolutions as shortcuts, and BN and ReLU before the pooling.
+    It differs from `ResNet` in its units x + conv(ReLU(BN(conv(ReLU(BN(x)))))), in segments
+    `widen_factor` times as wide as the stem, in biases on all convolutions, in plain 1x1
+    convolutions as shortcuts, and in BN and ReLU before the pooling.
 
     Args:
         in_channels: channels of the images.
-        num_classes: classes to tell apart.
+        num_classes: number of classes.
         depth: 6 n + 4 layers.
-        widen_factor: how many times alpha, 2 alpha and 4 alpha channels the segments have.
+        widen_factor: factor of the segments' alpha, 2 alpha and 4 alpha channels.
         alpha: channels of the stem.
         dropout: share of activations dropped between the two convolutions of a unit.
 

@@ -53,7 +53,7 @@ def conv1x1(
 
 
 class SkipInit(nn.Module):
-    """Multiplication by one learnable scalar that starts at 0 (De and Smith 2020, arXiv 2002.10444)."""
+    """Multiplication by a learnable scalar that starts at 0 (De, Smith 2020, arXiv 2002.10444)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class ResidualUnit(nn.Sequential):
 
 
 class SkipConnection(nn.Module):
-    """shortcut(x) + epsilon F(x): (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride)."""
+    """shortcut(x) + epsilon F(x), of shapes as `ResidualUnit`."""
 
     def __init__(self, residual: ResidualUnit, shortcut: nn.Module, epsilon: float = 1.0) -> None:
         super().__init__()

@@ -135,8 +135,8 @@ class Basis(ABC):
 def projection(source: Basis, target: Basis) -> tuple[Row, ...]:
     """Return the nodes in `target` whose theta is nearest to that of the nodes in `source`.
 
-    Each is a sum of the nodes in `source`. Nearest is meant in the mean square over [0, 1]; theta is
-    equal where `target` can represent it. With functions psi of `target` and phi of
+    Each is a sum of the nodes in `source`. Nearest is meant in the mean square over [0, 1]; theta
+    is equal where `target` can represent it. With functions psi of `target` and phi of
     `source`, the nodes theta' solve G theta' = C theta, where G_ij = (psi_i, psi_j) and
     C_ij = (psi_i, phi_j). The solution is exact.
     """

@@ -23,22 +23,26 @@ Origin = tuple[nn.Parameter, list[tuple[nn.Parameter, float]]]
 class ODEBlock(nn.Module):
     """x(0) -> x(1) under dx/dt = epsilon R(x; theta(t)) (Queiruga et al. 2020, equation 4).
 
-    The weights theta(t) are made of `n_basis` ordinary modules, the *nodes*; with the default basis there is one for
-    each of as many equal intervals of depth-time. Scheme and number of steps are settings, not weights:
-    `set_manifestation` changes them on a trained block.
+    The weights theta(t) are made of `n_basis` ordinary modules, the *nodes*. With the default basis
+    there is one node for each of as many equal intervals of depth-time. Scheme and number of steps
+    are settings, not weights: `set_manifestation` changes them on a trained block.
 
     Args:
-        rate: makes one node; any module that maps a state to a tensor of the same shape.
+        rate: makes one node: any module that maps a state to a tensor of the same shape.
         n_basis: number of nodes K.
-        n_time_steps: equal steps over t in [0, 1]; K unless given. Adaptive schemes choose their own.
-        scheme: a name from `SCHEMES` or `ADAPTIVE_SCHEMES`, or a `Scheme` of one's own.
-        epsilon: factor of the rate; with Euler and epsilon = n_time_steps = K the block is a plain stack of x + R(x).
+        n_time_steps: equal steps over t in [0, 1], K unless given. Adaptive schemes choose their
+            own.
+        scheme: a name in `SCHEMES` or `ADAPTIVE_SCHEMES`, or a `Scheme` of one's own.
+        epsilon: factor of the rate. With Euler and epsilon = n_time_steps = K the block is a plain
+            stack of x + R(x).
         rtol, atol: tolerances of an adaptive scheme.
-        gradient: `backprop`, `checkpoint` or `adjoint`: see `contnet.gradient`.
-        basis: a name from `BASES`: see `contnet.basis`.
+        gradient: `backprop`, `checkpoint` or `adjoint`: see `contnet.ode.gradient`.
+        basis: a name in `BASES`: see `contnet.ode.bases`. The K nodes that `rate` makes are the
+            values of theta on K equal intervals, projected onto the basis.
 
     Raises:
-        ValueError: if an argument is out of range or the scheme unknown.
+        ValueError: if an argument is out of range, the scheme or the basis is unknown, or
+            `gradient` does not work with them.
     """
 
     def __init__(

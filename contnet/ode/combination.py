@@ -1,8 +1,9 @@
-"""Sums of modules: what K nodes make up together, given the weight of each.
+"""Sums of modules: the module that K nodes make up together, given the weight of each.
 
-Parameters are summed by name, so that any module can be a node, and so are the statistics of batch norm. Of a running
-variance it is the square root that is summed: the variance of the sum is then a square, whatever signs the weights
-have. Every other buffer (a mask, a table of positions) is a constant, and the first node's is used.
+Parameters are summed by name, so that any module can be a node. So are the statistics of norms,
+except that the square roots of running variances are summed: the variance of the sum is then a
+square, whatever the signs of the weights. Every other buffer (a mask, a table of positions) is a
+constant, and the first node's is used.
 """
 
 import copy
@@ -11,21 +12,24 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _NormBase
+
+from contnet.ode.norms import NORMS
 
 TINY = 1e-30
-"""Keeps 0 / 0 away, and is nothing beside the variance of any signal."""
+"""Prevents 0 / 0, and is negligible beside the variance of any signal."""
 
 
 class Combination(nn.Module):
-    """The module that the nodes make up together. In training, what its batch norms learn of their input goes back to
-    the nodes: a small change of these that brings their sum to its new value, but for what would make a standard
-    deviation negative.
+    """The module that the nodes make up together.
+
+    In training its norms update their running statistics. The update goes back to the nodes, as the
+    smallest change that brings their sum to its new value; a standard deviation that would become
+    negative becomes 0.
 
     Args:
         nodes: copies of one module.
-        weights: of each node.
-        nodal: whether nodes are values of theta, so that weights are positive and add up to 1.
+        weights: the weight of each node.
+        nodal: nodes are values of theta: weights are positive and add up to 1.
     """
 
     def __init__(
@@ -34,7 +38,7 @@ class Combination(nn.Module):
         super().__init__()
         self.nodal = nodal
         self.nodes = nn.ModuleList(nodes)
-        # As tensors, since compiled code takes a number for a constant and would be compiled anew for each of them.
+        # Tensors: compiled code treats a number as a constant, and is compiled anew for each.
         self.weights = [torch.tensor(weight, dtype=torch.float64) for weight in weights]
         self.variances = _variances(self.nodes[0])
         self.learns = True
@@ -52,7 +56,7 @@ class Combination(nn.Module):
                 for name, value in before.items()
             }
         result: Tensor = functional_call(node, {**theta, **now}, (x,))
-        # Recalibration has the norms alone in training mode.
+        # Recalibration puts the norms alone in training mode.
         if self.learns and any(module.training for module in node.modules()):
             self._learn(statistics, before, now)
         return result
@@ -88,8 +92,8 @@ class Combination(nn.Module):
     def _moved(self, deviations: list[Tensor], change: Tensor) -> list[Tensor]:
         if not self.nodal:
             return _moved(deviations, change, self.weights, [1.0] * len(deviations))
-        # Small steps for small nodes, or the sum could only be reached by way of negative ones; where all of them are
-        # zero, the same step for each.
+        # Small nodes move little, or some would have to become negative to reach the sum. Where all
+        # of them are zero, all move alike.
         mobility = [value.square() + change.square() + TINY for value in deviations]
         return [value.clamp(min=0) for value in _moved(deviations, change, self.weights, mobility)]
 
@@ -100,8 +104,10 @@ def _moved(
     weights: Sequence[Tensor],
     mobility: Sequence[Tensor | float],
 ) -> list[Tensor]:
-    """The values that are nearest to those given, each in units of the square root of its mobility, of all whose
-    weighted sum is greater by `change`."""
+    """Return the nearest values whose weighted sum is greater by `change`.
+
+    Distances are measured in units of the square root of each value's mobility.
+    """
     reach = sum(m * weight**2 for m, weight in zip(mobility, weights, strict=True))
     return [
         value + change * (m * weight / reach)
@@ -116,8 +122,16 @@ def recombined(
     nodal_before: bool,
     nodal: bool,
 ) -> nn.ModuleList:
-    """New nodes, each the sum of old ones that a row gives as (old node, weight), of which a basis may make values of
-    theta or not. A node that goes on as it is stays the same module, where it comes first."""
+    """Return new nodes, each the sum of old ones that its row gives as (old node, weight).
+
+    A node that continues unchanged remains the same module, in the first row that names it.
+
+    Args:
+        nodes: the old nodes.
+        rows: a row for each new node.
+        nodal_before: the old nodes are values of theta.
+        nodal: the new nodes are values of theta.
+    """
     made: list[nn.Module] = []
     kept: set[int] = set()
     for row in rows:
@@ -157,23 +171,28 @@ def _set_to_sum(
 
 
 def deviation(variance: Tensor, *, nodal: bool) -> Tensor:
-    """What a node has a part in the standard deviation with, from what its batch norms hold as running variance."""
-    # Coefficients of a basis that is not nodal may be negative; any real number v - 1/v is that of one v > 0.
+    """Map a node's running variance to the coefficient that the basis combines.
+
+    It is the standard deviation s = sqrt(v) in a nodal basis, and v - 1/v in others.
+    """
+    # Coefficients of a basis that is not nodal may be negative; v - 1/v maps v > 0 onto all reals.
     return variance.sqrt() if nodal else variance - 1 / variance
 
 
 def variance_of(deviation: Tensor, *, nodal: bool) -> Tensor:
-    """The inverse of `deviation` for what batch norms hold, which is never negative. A value of theta that would be, as
-    a projection of very unequal ones may be, loses its sign."""
+    """Map a coefficient back to the running variance of a node: the inverse of `deviation`.
+
+    A negative value of theta, which a projection of very unequal ones may give, loses its sign.
+    """
     if nodal:
         return deviation.square()
     root = (deviation.square() + 4).sqrt()
-    # Two forms of the same number, of which one cancels.
+    # Two forms of one number; the form without cancellation is taken.
     return torch.where(deviation > 0, (root + deviation) / 2, 2 / (root - deviation))
 
 
 def weighted_sum(tensors: Sequence[Tensor], weights: Sequence[float | Tensor]) -> Tensor:
-    """Of the type of the tensors, whatever that of the weights."""
+    """Return the sum of tensors times weights, in the data type of the tensors."""
     result = tensors[0] * weights[0]
     for tensor, weight in zip(tensors[1:], weights[1:], strict=True):
         result = result + tensor * weight
@@ -181,23 +200,23 @@ def weighted_sum(tensors: Sequence[Tensor], weights: Sequence[float | Tensor]) -
 
 
 def _variances(node: nn.Module) -> set[str]:
-    """The names of the running variances."""
+    """Return the names of a node's running variances."""
     return {name for name in _statistics([node]) if name.rpartition(".")[2] == "running_var"}
 
 
 def _parameters(nodes: Iterable[nn.Module]) -> dict[str, list[Tensor]]:
-    """By name, those of each node."""
+    """Group the nodes' parameters by name."""
     return _by_name(node.named_parameters() for node in nodes)
 
 
 def _statistics(nodes: Iterable[nn.Module]) -> dict[str, list[Tensor]]:
-    """By name, what the batch norms of each node have learned of their input."""
+    """Group the running statistics of the nodes' norms by name."""
     return _by_name(_named_statistics(node) for node in nodes)
 
 
 def _named_statistics(node: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for norm, module in node.named_modules():
-        if isinstance(module, _NormBase):
+        if isinstance(module, NORMS):
             yield from (
                 (f"{norm}.{name}".removeprefix("."), buffer)
                 for name, buffer in module.named_buffers()

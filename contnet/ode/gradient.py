@@ -1,12 +1,15 @@
-"""How the gradient of an ODE block is found, and what of the forward pass is kept for it.
+"""How the gradient of an ODE block is computed, and what is kept of the forward pass for it.
 
-    backprop     what every rate evaluation has computed; the exact gradient of the steps that were taken
-    checkpoint   the state at the beginning of each step, which is computed again on the way back (Chen et al. 2016,
-                 arXiv 1604.06174); the same gradient for a quarter more time
-    adjoint      the state at the end of each interval; the gradient's own differential equation is integrated backwards
-                 (Chen et al. 2018, arXiv 1806.07366), which gives the gradient up to the scheme's error
+    backprop     keeps the results of every rate evaluation; the exact gradient of the steps taken
+    checkpoint   keeps the state at the beginning of each step and recomputes the rest in the
+                 backward pass (Chen et al. 2016, arXiv 1604.06174); an equal gradient for a quarter
+                 more time
+    adjoint      keeps the state at the end of each interval; the gradient's own differential
+                 equation is integrated backwards (Chen et al. 2018, arXiv 1806.07366), which gives
+                 the gradient up to the scheme's error
 
-What is computed again must not be counted again: running statistics of batch norm are updated on the way forward alone.
+Recomputation must not count twice: batch norm updates its running statistics in the forward pass
+alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,18 +19,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 from torchdiffeq import odeint_adjoint
 
 from contnet.ode.bases import PiecewiseConstant
 from contnet.ode.basis import Basis
 from contnet.ode.combination import Combination
+from contnet.ode.norms import batch_norms
 from contnet.ode.schemes import AdaptiveScheme, Scheme
 
 GRADIENTS = ("backprop", "checkpoint", "adjoint")
 WITH_ADJOINT = ("euler", "midpoint", "heun2", "heun3", "rk4")
-"""The fixed-step schemes that torchdiffeq has, too."""
+"""The fixed-step schemes that torchdiffeq has as well."""
 
 Step = Callable[[Sequence[nn.Module], Tensor], Tensor]
 
@@ -57,7 +60,7 @@ def check_adjoint(scheme: Scheme | AdaptiveScheme, basis: Basis, n_time_steps: i
 
 
 def checkpointed(step: Step, rates: Sequence[nn.Module], x: Tensor) -> Tensor:
-    """`step(rates, x)`, of which nothing but x is kept."""
+    """Return `step(rates, x)`, and keep nothing of it but x."""
     modules = nn.ModuleList(rates)
     result: Tensor = checkpoint(
         step,
@@ -70,7 +73,7 @@ def checkpointed(step: Step, rates: Sequence[nn.Module], x: Tensor) -> Tensor:
 
 
 class Dynamics(nn.Module):
-    """dx/dt = epsilon R(x), as torchdiffeq evaluates it: forwards, and once more on the way back."""
+    """dx/dt = epsilon R(x), as torchdiffeq evaluates it in the forward and the backward pass."""
 
     def __init__(self, rate: nn.Module, epsilon: float) -> None:
         super().__init__()
@@ -85,7 +88,7 @@ class Dynamics(nn.Module):
             self.n_f_evals += 1
             self.autocast = _autocast_as_now(state.device.type)
             return self.epsilon * self.rate(state)
-        # In the precision of the way forward, or the gradient would be another rate's.
+        # In the precision of the forward pass, or the gradient would be another rate's.
         with self.autocast, frozen_statistics(self.rate):
             return self.epsilon * self.rate(state)
 
@@ -104,9 +107,10 @@ def integrate_with_adjoint(
     epsilon: float,
     x: Tensor,
 ) -> tuple[Tensor, int]:
-    """The state at the end of an interval, and the number of rate evaluations it took on the way forward.
+    """Return the state at the end of an interval, and the rate evaluations of the forward pass.
 
-    A fixed-step scheme takes `n_steps` steps; an adaptive one its own, and lands on the end of the interval.
+    A fixed-step scheme takes `n_steps` steps. An adaptive one chooses its steps, the last of which
+    ends at the end of the interval.
     """
     dynamics = Dynamics(rate, epsilon)
     start, end = interval
@@ -121,7 +125,8 @@ def integrate_with_adjoint(
         states = odeint_adjoint(dynamics, x, t, method=scheme.name)
     else:
         tolerances = {"rtol": scheme.rtol, "atol": scheme.atol}
-        # Backwards the times are the other way round, and there is no knot behind the interval's beginning to land on.
+        # In the backward pass the times are reversed, and the interval's beginning is its end: no
+        # knot lies behind it.
         options = {"options": {"step_t": t[1:]}, "adjoint_options": {}}
         states = odeint_adjoint(dynamics, x, t, method=scheme.name, **tolerances, **options)
     dynamics.is_forward = False
@@ -130,12 +135,12 @@ def integrate_with_adjoint(
 
 @contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Within, batch norm normalises as ever and leaves its running statistics as they are."""
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    """Keep running statistics unchanged within; batch norms normalise as before."""
+    norms = list(batch_norms(module))
     combinations = [m for m in module.modules() if isinstance(m, Combination)]
     saved = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        # Updated by nothing, rather than not at all: what is computed again has to be the same, call by call.
+        # A momentum of 0 rather than no update: recomputation must make the same calls.
         norm.momentum, norm.num_batches_tracked = 0.0, None
     for combination in combinations:
         combination.learns = False

@@ -1,8 +1,9 @@
 """Integration of dx/dt = epsilon R(x; theta(t)) over t in [0, 1].
 
-Fixed step: everything but the state is known before the first image arrives, so `FixedGrid` works it all out once, in
-rationals, and stepping is a plain loop over constants: nothing is looked up, compared or moved between devices while it
-runs. Adaptive: torchdiffeq's solvers, interval by interval, so that no step straddles a jump of theta.
+Fixed step: everything but the state is known before the first image arrives. `FixedGrid` computes
+it once, in rationals, and stepping is a plain loop over constants: it looks nothing up, compares
+nothing and moves nothing between devices. Adaptive: the solvers are torchdiffeq's, and integrate
+interval by interval, so that no step straddles a jump of theta.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,15 +22,15 @@ Rate = Callable[[Tensor], Tensor]
 
 
 class IntegrationError(RuntimeError):
-    """An ODE cannot be integrated as asked: a solver cannot keep its tolerance, or the state is not finite."""
+    """The integration failed: a solver cannot keep its tolerance, or the state is not finite."""
 
 
 @dataclass(frozen=True)
 class FixedGrid:
     """The static part of `n_time_steps` equal steps of a scheme.
 
-    `stages[i]` and `update` list the non-zero weights as (stage, h * epsilon * weight); `thetas[n][i]` says what makes
-    up theta at stage i of step n.
+    `stages[i]` and `update` list the non-zero weights as (stage, h * epsilon * weight).
+    `thetas[n][i]` lists the nodes that make up theta at stage i of step n, with their weights.
     """
 
     stages: tuple[tuple[tuple[int, float], ...], ...]
@@ -42,7 +43,7 @@ class FixedGrid:
         return len(self.stages) * len(self.thetas)
 
     def step(self, rates: Sequence[Rate], x: Tensor) -> Tensor:
-        """The state after one step from `x`; `rates[i]` is the rate that stage i evaluates."""
+        """Return the state after one step from `x`; stage i evaluates `rates[i]`."""
         k: list[Tensor] = []
         for rate, weights in zip(rates, self.stages, strict=True):
             k.append(rate(_combine(x, k, weights)))
@@ -51,9 +52,10 @@ class FixedGrid:
 
 @lru_cache
 def fixed_grid(scheme: Scheme, n_time_steps: int, basis: Basis, epsilon: float) -> FixedGrid:
-    """The grid of `n_time_steps` steps of h = 1 / n_time_steps over [0, 1]."""
+    """Return the grid of `n_time_steps` steps of h = 1 / n_time_steps over [0, 1]."""
     h = Fraction(1, n_time_steps)
-    # In rationals, so that epsilon = n_time_steps gives a factor of exactly 1: Euler is then x + R to the last bit.
+    # In rationals, so that epsilon = n_time_steps gives a factor of exactly 1. Euler is then x + R
+    # to the last bit.
     scale = h * Fraction(epsilon)
 
     def theta(t: Fraction, *, from_left: bool) -> Weights:
@@ -85,10 +87,12 @@ def integrate_adaptively(
     epsilon: float,
     x: Tensor,
 ) -> tuple[Tensor, int]:
-    """The state at the end of an interval on which theta is smooth, and the number of rate evaluations it took.
+    """Return the state at the end of an interval, and the number of rate evaluations.
+
+    theta must be smooth on the interval.
 
     Raises:
-        IntegrationError: if the solver cannot reach its tolerance (torchdiffeq: an underflow in dt).
+        IntegrationError: if the solver cannot keep its tolerance (torchdiffeq: underflow in dt).
     """
     n_f_evals = 0
 
@@ -97,9 +101,10 @@ def integrate_adaptively(
         n_f_evals += 1
         return epsilon * rate_at(t)(state)
 
-    # Times in float64: they are few, and the solver's steps are the differences of them.
+    # Times in float64: they are few, and the solver's steps are differences of them.
     t = torch.tensor([float(end) for end in interval], dtype=torch.float64, device=x.device)
-    # The last step must land on the end: past it theta is another one, and interpolating back would cost accuracy.
+    # The last step must end at the end of the interval: past it theta is another function, and
+    # interpolating back would cost accuracy.
     options = {"step_t": t[1:]}
     try:
         states = odeint(

@@ -1,6 +1,6 @@
-"""A trained network in fewer nodes, or in another basis, without data and without training.
+"""Projection of a trained network onto fewer nodes or another basis, without data or training.
 
-Queiruga et al. 2021 (arXiv 2106.10820) compress networks in this way: theta(t) is projected onto the new basis.
+Source: Queiruga et al. 2021 (arXiv 2106.10820), who compress networks in this way.
 """
 
 import copy
@@ -8,24 +8,31 @@ from typing import TypeVar
 
 from torch import nn
 
-from contnet.ode.block import ODEBlock
+from contnet.ode.depth_time import depth_time
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def project(network: Network, n_basis: int, basis: str | None = None) -> Network:
-    """A copy of a network in which every ODE block has `n_basis` nodes in `basis`, or in the basis that it is in.
+    """Return a copy of a network whose ODE blocks have `n_basis` nodes in `basis`.
 
-    theta(t) becomes the nearest in the mean square over [0, 1] that the new basis holds, and the steps stay as they
-    are: see `ODEBlock.project`. The result is a network like any other: it trains, refines and saves.
+    theta(t) becomes the nearest, in the mean square over [0, 1], of all that the new basis can
+    represent. The number of steps stays: see `ODEBlock.project`. The copy is a network like any
+    other: it trains, refines and is saved.
+
+    Args:
+        network: any module that contains ODE blocks.
+        n_basis: number of nodes of every block.
+        basis: a name in `BASES`; the basis that each block has unless given.
 
     Raises:
-        ValueError: if there is no such basis, `gradient` cannot do with it, or the network has no ODE block.
+        ValueError: if there is no such basis, `gradient` does not work with it, or the network has
+            no ODE block.
     """
     projected = copy.deepcopy(network)
-    blocks = [module for module in projected.modules() if isinstance(module, ODEBlock)]
-    if not blocks:
+    depth = depth_time(projected)
+    if depth is None:
         raise ValueError(f"network must have ODE blocks to project, got {type(network).__name__}")
-    for block in blocks:
+    for block in depth.blocks:
         block.project(n_basis, basis)
     return projected

@@ -5,9 +5,10 @@ One step of length h takes the state x(t) of dx/dt = f(t, x) to
     k_i = f(t + c_i h,  x + h sum_{j<i} a_ij k_j),        i = 1 .. n_stages
     x(t + h) = x + h sum_i b_i k_i.
 
-A scheme is the tableau (a, b, c), in exact rationals, together with the order that it claims; it proves the claim when
-it is made (the order conditions of Butcher, "Numerical Methods for Ordinary Differential Equations", section 31).
-Adaptive schemes choose their own steps and are torchdiffeq's; of these only name, order and tolerances live here.
+A scheme is the tableau (a, b, c), in exact rationals, and the order that it claims. It proves the
+claim when it is made, by the order conditions of Butcher, "Numerical Methods for Ordinary
+Differential Equations", section 31. Adaptive schemes choose their own steps and are torchdiffeq's;
+this module holds their names, orders and tolerances.
 """
 
 from dataclasses import dataclass
@@ -22,11 +23,12 @@ Rational = int | str | Fraction
 class Scheme:
     """An explicit Runge-Kutta scheme with a fixed step.
 
-    `a[i]` holds the i weights of stage i (strictly lower triangle), `b` the weights of the update, `c` the stages'
-    times in units of the step.
+    `a[i]` holds the i weights of stage i (strictly lower triangle), `b` the weights of the update,
+    and `c` the times of the stages in units of the step.
 
     Raises:
-        ValueError: if the shapes disagree, a row of `a` does not sum to its `c`, or an order condition fails.
+        ValueError: if the shapes disagree, a row of `a` does not sum to its `c`, or an order
+            condition fails.
     """
 
     name: str
@@ -40,7 +42,8 @@ class Scheme:
             len(row) != i for i, row in enumerate(self.a)
         ):
             raise ValueError(
-                f"scheme {self.name}: a must be strictly lower triangular, with as many rows as b and c"
+                f"scheme {self.name}: a must be strictly lower triangular, "
+                "with as many rows as b and c"
             )
         for row, c in zip(self.a, self.c, strict=True):
             if sum(row) != c:
@@ -57,7 +60,7 @@ class Scheme:
         return len(self.b)
 
     def _order_conditions(self) -> list[tuple[int, Fraction]]:
-        """The eight conditions up to order 4, one for each rooted tree, as (order, residual)."""
+        """Return the eight conditions up to order 4, one a rooted tree, as (order, residual)."""
         b, c = self.b, self.c
 
         def apply_a(v: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
@@ -79,7 +82,10 @@ class Scheme:
 
 @dataclass(frozen=True)
 class AdaptiveScheme:
-    """A scheme of torchdiffeq's that chooses its own steps to keep the local error under rtol |x| + atol."""
+    """A scheme of torchdiffeq's, which chooses its steps to keep the local error in bounds.
+
+    The bound is rtol |x| + atol.
+    """
 
     name: str
     order: int
@@ -114,7 +120,7 @@ SCHEMES: dict[str, Scheme] = {
         _scheme("heun2", 2, a=[[], [1]], b=["1/2", "1/2"]),
         _scheme("ralston2", 2, a=[[], ["2/3"]], b=["1/4", "3/4"]),
         _scheme("heun3", 3, a=[[], ["1/3"], [0, "2/3"]], b=["1/4", 0, "3/4"]),
-        # The 3/8 rule, which torchdiffeq calls rk4.
+        # The 3/8 rule, under the name that torchdiffeq gives it.
         _scheme("rk4", 4, a=[[], ["1/3"], ["-1/3", 1], [1, -1, 1]], b=["1/8", "3/8", "3/8", "1/8"]),
         _scheme(
             "rk4_classic", 4, a=[[], ["1/2"], [0, "1/2"], [0, 0, 1]], b=["1/6", "1/3", "1/3", "1/6"]
@@ -139,7 +145,7 @@ ADAPTIVE_SCHEMES: dict[str, AdaptiveScheme] = {
 def find_scheme(
     name: str, rtol: float | None = None, atol: float | None = None
 ) -> Scheme | AdaptiveScheme:
-    """The scheme called `name`; the tolerances apply to adaptive schemes alone.
+    """Return the scheme called `name`; the tolerances apply to adaptive schemes alone.
 
     Raises:
         ValueError: if there is no such scheme, or a tolerance is not positive.

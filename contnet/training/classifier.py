@@ -68,8 +68,8 @@ class Classifier(LightningModule):
         self._logged_pass: tuple[str, int] | None = None
 
     def forward(self, images: Tensor) -> Tensor:
-        # A smaller last batch and evaluation would each cost a compilation. And the figures that are
-        # reported of a network must not depend on how it was trained.
+        # A smaller last batch and evaluation would each be compiled. And the reported figures
+        # of a network must not depend on how it was trained.
         self._eagerly = self.compile_for is not None and not (
             self.training and len(images) == self.compile_for
         )
@@ -99,8 +99,8 @@ class Classifier(LightningModule):
         score: Any = self.scores[f"{split}_score"]
         logits = self(images)
         score.update(logits, labels)
-        # Metric objects, not numbers: Lightning then computes them once, at the end of the epoch and
-        # over all processes. They are logged once an epoch, which a resumed run does not begin with
+        # Metric objects, not numbers: Lightning computes them once, at the end of the epoch and
+        # over all processes. They are logged once an epoch; a resumed epoch does not begin with
         # batch 0.
         pass_ = (split, self.current_epoch)
         if batch_idx == 0 or pass_ != self._logged_pass:
@@ -131,7 +131,8 @@ class Classifier(LightningModule):
                     f"scheme must make use of all nodes to train on several devices; {idle}"
                 )
             log.warning(
-                f"{idle} of the {block.n_basis} with the basis {block.basis.name}: it will not learn"
+                f"{idle} of the {block.n_basis} with the basis {block.basis.name}: "
+                "it will not learn"
             )
             return
 
@@ -155,7 +156,7 @@ class Classifier(LightningModule):
         self.resize(self.network, checkpoint)
         position = Record.of(checkpoint).position
         if position is not None:
-            self._train_score().resume(position, self.global_rank)
+            self._train_score().resume(position)
 
     def resize(self, network: nn.Module, checkpoint: dict[str, Any]) -> None:
         """Give a network of this run the depth of a checkpoint: see `contnet.runs.checkpoint`."""
@@ -171,7 +172,7 @@ class Classifier(LightningModule):
         seed = keyed_generator(
             self.seed, self.current_epoch, batch_idx, self.global_rank
         ).initial_seed()
-        # Not torch.manual_seed, which formats a traceback for every kind of device that is missing.
+        # Not torch.manual_seed, which formats a traceback for each kind of device that is missing.
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
@@ -180,9 +181,10 @@ class Classifier(LightningModule):
 def how_to_compile(
     network: nn.Module, device: torch.device, accumulate_grad_batches: int = 1
 ) -> dict[str, Any]:
-    """The arguments of `torch.compile` for training: on a GPU CUDA graphs, where these can be.
+    """Return the arguments of `torch.compile` for training: CUDA graphs on a GPU, where possible.
 
-    They put gradients and states where they put them the last time, so that none can be added up or computed again.
+    CUDA graphs put gradients and states at the addresses of their last run. So they allow neither
+    the accumulation of gradients nor recomputation.
     """
     depth = depth_time(network)
     gradients = {block.gradient for block in depth.blocks} if depth else set()
