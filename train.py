@@ -22,7 +22,7 @@ def main(config: DictConfig) -> float | None:
 
     from contnet.commands import build, console, failures, restore, result
     from contnet.commands.precision import on_this_machine
-    from contnet.training.callbacks.last_epoch import LastEpoch
+    from contnet.training.callbacks.epoch_metrics import EpochMetrics
     from contnet.training.callbacks.throughput import Throughput
 
     console.quieten()
@@ -33,15 +33,15 @@ def main(config: DictConfig) -> float | None:
     network = build.network(config, data)
     build.warn_of_long_steps(config, network)
     classifier = build.classifier(config, network, data)
-    throughput, last_epoch = Throughput(), LastEpoch()
-    trainer = build.trainer(config, classifier, data, throughput, last_epoch)
+    throughput, epoch_metrics = Throughput(), EpochMetrics()
+    trainer = build.trainer(config, classifier, data, throughput, epoch_metrics)
     restore.check_resumable(config, network)
 
     with failures.explained():
         loaders = (data.train_loader(config.seed), data.val_loader())
         trainer.fit(classifier, *loaders, ckpt_path=config.ckpt_path)
         tested = trainer.test(classifier, data.test_loader(), verbose=False)[0]
-    metrics = {**last_epoch.figures, **tested}
+    metrics = {**epoch_metrics.last, **tested}
     return result.training(config, network, trainer, throughput, metrics).get(OBJECTIVE)
 
 

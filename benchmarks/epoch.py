@@ -23,7 +23,7 @@ from contnet import ContinuousNet
 from contnet.commands import build
 from contnet.commands.console import quieten
 from contnet.commands.memory import keep_freed_memory
-from contnet.training.callbacks.last_epoch import LastEpoch
+from contnet.training.callbacks.epoch_metrics import EpochMetrics
 from contnet.training.callbacks.throughput import Throughput
 from contnet.training.classifier import how_to_compile
 
@@ -100,7 +100,7 @@ def main() -> None:
         turns = Turns(
             TrainingStep(network, batch_size=BATCH_SIZE, device=options.device), options.batches
         )
-        build.trainer(config, classifier, data, turns, Throughput(), LastEpoch()).fit(
+        build.trainer(config, classifier, data, turns, Throughput(), EpochMetrics()).fit(
             classifier, data.train_loader(0)
         )
     seconds = {side: values[1:] for side, values in turns.seconds.items()}  # the first compiles

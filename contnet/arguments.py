@@ -1,17 +1,18 @@
-"""Checks of constructor arguments, so that every refusal reads alike.
+"""Checks of constructor arguments: one rule, one wording.
 
-Each function returns the value it was given and raises `ValueError` with a message that opens with the argument's
-name; an entry point only has to put the configuration group in front of it (`model.` + `alpha must be ...`).
+Each function returns the value that it was given, or raises `ValueError`. Its message begins with
+the name of the argument, so that a command completes it to the key of the configuration: `model.`
+and `alpha must be ...`.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 
 def integer(name: str, value: Any, minimum: int) -> int:
-    """A whole number that is at least `minimum`."""
+    """Return a whole number of at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise ValueError(f"{name} must be a whole number of at least {minimum}, got {value!r}")
     return value
@@ -20,7 +21,7 @@ def integer(name: str, value: Any, minimum: int) -> int:
 def number(
     name: str, value: Any, minimum: float, below: float = math.inf, *, exclusive: bool = False
 ) -> float:
-    """A finite number in [minimum, below), or in (minimum, below) where `exclusive`."""
+    """Return a finite number in [minimum, below), or in (minimum, below) where `exclusive`."""
     allowed = f"greater than {minimum:g}" if exclusive else f"at least {minimum:g}"
     if below != math.inf:
         allowed += f" and less than {below:g}"
@@ -36,22 +37,39 @@ def number(
 
 
 def boolean(name: str, value: Any) -> bool:
-    """True or False, and nothing that merely counts as such."""
+    """Return True or False; no other value is accepted in their place."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be true or false, got {value!r}")
     return value
 
 
 def folder(name: str, value: Any) -> Path:
-    """The path of a folder, which may be there or not."""
+    """Return the path of a folder, which need not exist."""
     if not isinstance(value, str) or not value:
         raise ValueError(f"{name} must be the path of a folder, got {value!r}")
     return Path(value)
 
 
 def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
-    """One of the names in `allowed`."""
+    """Return one of the names in `allowed`."""
     choices = list(allowed)
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
     return value
+
+
+def epochs(name: str, value: Any, n_epochs: int | None = None) -> list[int]:
+    """Return epochs in increasing order, from 1 to n_epochs - 1 where that is given."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ValueError(f"{name} must be a list of epochs, got {value!r}")
+    for epoch in value:
+        integer(name, epoch, minimum=1)
+        if n_epochs is not None and epoch >= n_epochs:
+            raise ValueError(
+                f"{name} must lie before the end of the run at {n_epochs}, got {epoch}"
+            )
+    if list(value) != sorted(set(value)):
+        raise ValueError(
+            f"{name} must be in increasing order and without repetition, got {list(value)}"
+        )
+    return list(value)

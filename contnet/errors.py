@@ -1,18 +1,27 @@
-"""How a command ends early."""
+"""The ways in which a command ends early."""
 
 
 class ConfigError(ValueError):
-    """Something that the user can put right, seen before a run has begun: one line with the key, the value and what is
-    allowed."""
+    """An error that the user can correct, found before a run has started.
+
+    Its message is one line: the key, the value and what is allowed.
+    """
 
 
 class RunError(RuntimeError):
-    """Something that happened to a run while it was under way: one line that says what to do. What the run has written
-    stays."""
+    """A failure during a run, such as a full disk.
+
+    Its message is one line that says what to do. The files of the run remain.
+    """
 
 
 class StopRun(SystemExit):
-    """A run that was told to stop and has saved its state; `code` is what the process ends with."""
+    """The end of a run that was asked to stop and has saved its state.
+
+    Args:
+        reason: why it stopped.
+        code: the exit code of the process.
+    """
 
     def __init__(self, reason: str, code: int) -> None:
         super().__init__(code)
@@ -20,7 +29,11 @@ class StopRun(SystemExit):
 
 
 class Refusal(SystemExit):
-    """A `ConfigError` of a callback of Hydra's, which lets no other exception through."""
+    """A `ConfigError` in a callback of Hydra's, which lets no other exception through.
+
+    Args:
+        reason: the message, one line.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(1)

@@ -56,9 +56,10 @@ class Score(nn.Module):
 
     def gathered(self) -> list[dict[str, Any]]:
         """Return the sums of every process so far, in the order of their ranks, on the CPU."""
+        metrics: dict[str, Any] = {"loss": self.loss, "accuracy": self.accuracy}
         own = {
             name: {key: value.cpu() for key, value in metric.metric_state.items()}
-            for name, metric in (("loss", self.loss), ("accuracy", self.accuracy))
+            for name, metric in metrics.items()
         }
         _, world_size = rank_and_world_size()
         if world_size == 1:

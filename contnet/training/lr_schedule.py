@@ -1,4 +1,8 @@
-"""Learning-rate schedules, as Lightning takes them: a scheduler, and whether it steps each epoch or each batch."""
+"""Learning-rate schedules.
+
+Each function returns a schedule as Lightning takes it: the scheduler, and whether it steps after
+each epoch or each batch.
+"""
 
 import warnings
 from bisect import bisect_right
@@ -14,60 +18,34 @@ from contnet import arguments
 Schedule = dict[str, LRScheduler | str]
 
 
-class Resumable:
-    """For schedulers whose rate is a function of the step alone: where a run goes on with another rate, schedule or
-    length of an epoch than it had, it has the rate that these give there. PyTorch's would keep the checkpoint's."""
+class Resumable(LRScheduler):
+    """A scheduler whose rate is a function of the step alone.
+
+    A checkpoint keeps the epochs that have passed. A run that is resumed with another learning
+    rate, schedule or length of an epoch has the rate that these give at that epoch. PyTorch's
+    schedulers would keep the rate of the checkpoint.
+    """
 
     steps_per_epoch = 1
-    """Of the scheduler: 1 where it steps once an epoch."""
+    """Steps of the scheduler in an epoch."""
 
     def state_dict(self) -> dict[str, Any]:
-        scheduler: Any = self
-        progress = {
-            key: getattr(scheduler, key) for key in ("last_epoch", "_step_count", "_last_lr")
-        }
-        return {**progress, "epochs": scheduler.last_epoch / self.steps_per_epoch}
+        return {"epochs": self.last_epoch / self.steps_per_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        scheduler: Any = self
-        scheduler._step_count = state_dict["_step_count"]
-        epochs = state_dict.get(
-            "epochs", state_dict["last_epoch"] / self.steps_per_epoch
-        )  # of older checkpoints
-        # Whole steps: the checkpoint may be from within one of them.
-        scheduler.last_epoch = int(round(epochs * self.steps_per_epoch, ndigits=6))
-        with warnings.catch_warnings():  # of a call that is not within a step
+        # Rounded down to whole steps: the checkpoint may be from within one of them.
+        n_steps = int(round(state_dict["epochs"] * self.steps_per_epoch, ndigits=6))
+        self.last_epoch = n_steps - 1
+        with warnings.catch_warnings():  # of a step of the scheduler before one of the optimizer
             warnings.simplefilter("ignore")
-            scheduler._last_lr = scheduler.get_lr()
-        for group, rate in zip(scheduler.optimizer.param_groups, scheduler._last_lr, strict=True):
-            group["lr"] = rate
+            self.step()
 
 
-def multistep(
-    optimizer: Optimizer,
-    *,
-    epochs: int,
-    steps_per_epoch: int,
-    milestones: Sequence[int],
-    gamma: float,
-) -> Schedule:
-    """The rate is multiplied by `gamma` after each of the epochs in `milestones`.
+class MultiStep(Resumable):
+    """The rate is multiplied by `gamma` at each milestone.
 
-    Raises:
-        ValueError: if the milestones are no rising list of epochs, or gamma is not above 0.
+    PyTorch's MultiStepLR computes each rate from the one before.
     """
-    if not isinstance(milestones, Sequence) or isinstance(milestones, str):
-        raise ValueError(f"milestones must be a list of epochs, got {milestones!r}")
-    for epoch in milestones:
-        arguments.integer("milestones", epoch, minimum=1)
-    if list(milestones) != sorted(set(milestones)):
-        raise ValueError(f"milestones must be in increasing order, got {list(milestones)}")
-    arguments.number("gamma", gamma, minimum=0, exclusive=True)
-    return {"scheduler": MultiStep(optimizer, milestones, gamma), "interval": "epoch"}
-
-
-class MultiStep(Resumable, LRScheduler):
-    """Not MultiStepLR, which goes from each rate to the next."""
 
     def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float) -> None:
         self.milestones = milestones
@@ -75,19 +53,15 @@ class MultiStep(Resumable, LRScheduler):
         super().__init__(optimizer)
 
     def get_lr(self) -> list[Any]:
-        return [
-            lr * self.gamma ** bisect_right(self.milestones, self.last_epoch)
-            for lr in self.base_lrs
-        ]
+        n_passed = bisect_right(self.milestones, self.last_epoch)
+        return [lr * self.gamma**n_passed for lr in self.base_lrs]
 
 
-def cosine(optimizer: Optimizer, *, epochs: int, steps_per_epoch: int) -> Schedule:
-    """The rate falls to 0 along half a cosine (Loshchilov and Hutter 2017, without restarts)."""
-    return {"scheduler": Cosine(optimizer, epochs, steps_per_epoch), "interval": "step"}
+class Cosine(Resumable):
+    """The rate falls to 0 along half a cosine.
 
-
-class Cosine(Resumable, LRScheduler):
-    """Not CosineAnnealingLR, which goes from each rate to the next."""
+    PyTorch's CosineAnnealingLR computes each rate from the one before.
+    """
 
     def __init__(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> None:
         self.steps_per_epoch = steps_per_epoch
@@ -99,7 +73,7 @@ class Cosine(Resumable, LRScheduler):
 
 
 class OneCycle(Resumable, OneCycleLR):
-    """PyTorch's."""
+    """PyTorch's OneCycleLR."""
 
     def __init__(
         self,
@@ -115,13 +89,36 @@ class OneCycle(Resumable, OneCycleLR):
         )
 
 
+def multistep(
+    optimizer: Optimizer,
+    *,
+    epochs: int,
+    steps_per_epoch: int,
+    milestones: Sequence[int],
+    gamma: float,
+) -> Schedule:
+    """Multiply the rate by `gamma` after each of the epochs in `milestones`.
+
+    Raises:
+        ValueError: if the milestones are not epochs in increasing order, or gamma is not above 0.
+    """
+    milestones = arguments.epochs("milestones", milestones)
+    arguments.number("gamma", gamma, minimum=0, exclusive=True)
+    return {"scheduler": MultiStep(optimizer, milestones, gamma), "interval": "epoch"}
+
+
+def cosine(optimizer: Optimizer, *, epochs: int, steps_per_epoch: int) -> Schedule:
+    """Let the rate fall to 0 along half a cosine (Loshchilov and Hutter 2017, no restarts)."""
+    return {"scheduler": Cosine(optimizer, epochs, steps_per_epoch), "interval": "step"}
+
+
 def onecycle(
     optimizer: Optimizer, *, epochs: int, steps_per_epoch: int, pct_start: float
 ) -> Schedule:
-    """The rate rises to the optimizer's `lr` over the share `pct_start` of all steps, then falls to 0 (Smith 2018).
+    """Let the rate rise to the optimizer's `lr`, then fall to 0 (Smith 2018).
 
-    It begins at a 25th of that rate, and momentum goes the other way, from 0.95 to 0.85 and back, whatever the
-    optimizer was given: PyTorch's OneCycleLR.
+    The rate starts at a 25th of `lr` and rises over the share `pct_start` of all steps. Momentum
+    moves the other way, from 0.95 to 0.85 and back, and replaces that of the optimizer.
 
     Raises:
         ValueError: if the share is not between 0 and 1.

@@ -8,18 +8,21 @@ from torch import Tensor, distributed
 
 from contnet.errors import RunError
 
-STEPS_BETWEEN_LOOKS = 50
+STEPS_BETWEEN_CHECKS = 50
 
 
 class DivergedError(RunError):
-    """The loss is no number any more."""
+    """A loss that is NaN or infinite."""
 
 
 class DivergenceWatch(Callback):
-    """Ends a run whose loss is infinite or no number.
+    """Ends a run whose loss is NaN or infinite, and reports the step at which that began.
 
-    On a GPU a look at the loss makes the program wait for it, and between processes it takes a message: there it looks
-    every so many steps, but always before a checkpoint is written, and names the step where it began all the same.
+    To read the loss, the program waits for the GPU, and processes send each other a message. In
+    these cases the loss is read every 50 steps, and always before the checkpoint of an epoch.
+
+    Raises:
+        DivergedError: during training.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -29,13 +32,13 @@ class DivergenceWatch(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         loss: Tensor = outputs["loss"]
-        begins = ~loss.detach().isfinite() & (self._first < 0)
-        self._first = torch.where(begins, trainer.global_step - 1, self._first)
+        diverges = ~loss.detach().isfinite() & (self._first < 0)
+        self._first = torch.where(diverges, trainer.global_step - 1, self._first)
         at_once = trainer.world_size == 1 and self._first.device.type == "cpu"
-        if at_once or trainer.is_last_batch or (batch_idx + 1) % STEPS_BETWEEN_LOOKS == 0:
-            self._look(trainer)
+        if at_once or trainer.is_last_batch or (batch_idx + 1) % STEPS_BETWEEN_CHECKS == 0:
+            self._check(trainer)
 
-    def _look(self, trainer: Trainer) -> None:
+    def _check(self, trainer: Trainer) -> None:
         if trainer.world_size > 1:
             distributed.all_reduce(self._first, op=distributed.ReduceOp.MAX)
         step = int(self._first)
@@ -43,6 +46,7 @@ class DivergenceWatch(Callback):
             return
         lr = trainer.optimizers[0].param_groups[0]["lr"]
         raise DivergedError(
-            f"the loss is infinite or not a number since step {step} (epoch {trainer.current_epoch}, lr {lr:g}); "
-            "lower optimizer.lr, set trainer.gradient_clip_val or model.use_skipinit=true, or train in float32"
+            f"the loss is NaN or infinite since step {step} "
+            f"(epoch {trainer.current_epoch}, lr {lr:g}); lower optimizer.lr, "
+            "set trainer.gradient_clip_val or model.use_skipinit=true, or train in float32"
         )

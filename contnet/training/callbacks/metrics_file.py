@@ -1,30 +1,32 @@
-"""`metrics.csv`: the figures of a run, a row an epoch, in a file that is whole at any time."""
+"""`metrics.csv`: the metrics of a run, one row an epoch."""
 
 import csv
+from collections.abc import Iterable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
+from contnet.runs.atomic import write_atomically
+
 
 class MetricsFile(Logger):
-    """Writes figures as they come, those of one step into one row.
+    """A logger that writes the metrics of each step into one row of a CSV file, atomically.
 
     Args:
         path: the file.
-        ckpt_path: the checkpoint that the run is resumed from, if it is: rows that are there already then stay, but for
-            those that the resumed run computes again, and the result of an end that is none any more.
+        ckpt_path: the checkpoint that the run is resumed from; None starts a new file. A resumed
+            run keeps the rows of the file, without the test metrics of its earlier end. It
+            replaces the rows of the steps that it computes again.
     """
 
     def __init__(self, path: str, ckpt_path: str | None = None) -> None:
         super().__init__()
         self.path = Path(path)
-        self._rows: dict[int, dict[str, Any]] = {}
-        if ckpt_path is not None and self.path.exists():
-            with self.path.open(newline="") as file:
-                kept = [row for row in csv.DictReader(file) if not _is_final(row)]
-            self._rows = {int(row["step"]): row for row in kept}
+        resumed = ckpt_path is not None and self.path.exists()
+        self._rows = _unfinished(self.path) if resumed else {}
 
     @property
     def name(self) -> str:
@@ -36,7 +38,7 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """They are in .hydra/."""
+        """Write nothing: the record of the run has the configuration."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -44,19 +46,25 @@ class MetricsFile(Logger):
             return
         self._rows = {known: row for known, row in self._rows.items() if known <= step}
         self._rows.setdefault(step, {"step": step}).update(metrics)
-        columns = [
-            "epoch",
-            "step",
-            *sorted({key for row in self._rows.values() for key in row} - {"epoch", "step"}),
-        ]
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_name(f".{self.path.name}")
-        with unfinished.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self._rows.values())
-        unfinished.replace(self.path)
+        write_atomically(self.path, _as_csv(self._rows.values()))
 
 
-def _is_final(row: dict[str, Any]) -> bool:
+def _unfinished(path: Path) -> dict[int, dict[str, Any]]:
+    """Return the rows of the file by their step, without those of test metrics."""
+    with path.open(newline="") as file:
+        return {int(row["step"]): row for row in csv.DictReader(file) if not _has_test_metrics(row)}
+
+
+def _has_test_metrics(row: dict[str, Any]) -> bool:
     return any(value for key, value in row.items() if key.startswith("test_"))
+
+
+def _as_csv(rows: Iterable[dict[str, Any]]) -> bytes:
+    rows = list(rows)
+    names = {name for row in rows for name in row} - {"epoch", "step"}
+    text = StringIO(newline="")
+    writer = csv.DictWriter(text, ["epoch", "step", *sorted(names)])
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()

@@ -1,4 +1,4 @@
-"""What a run shows while it trains: progress on the screen, and figures beside loss and accuracy in the loggers."""
+"""Progress on the screen: a bar where a person watches, else one line an epoch."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 class EpochLines(Callback):
-    """One line an epoch, for logs and other places where a progress bar would be noise."""
+    """Logs one line an epoch."""
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics = trainer.callback_metrics  # which all processes compute together
@@ -26,5 +26,5 @@ class EpochLines(Callback):
 
 
 def progress(bar: bool) -> Callback:
-    """A progress bar where one is wanted and a person watches, else a line an epoch."""
+    """Return a progress bar if `bar` is true and the screen is a terminal, else `EpochLines`."""
     return RichProgressBar() if bar and sys.stdout.isatty() else EpochLines()

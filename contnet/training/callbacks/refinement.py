@@ -1,13 +1,15 @@
-"""Depth refinement while training (Queiruga et al. 2020, section 4): start shallow, double the depth on schedule.
+"""Depth refinement while training (Queiruga et al. 2020, section 4).
 
-theta(t) stays the function that it was, so the network goes on from where it stood. So does its optimizer: a new node
-is a sum of old ones, mostly a copy, and its momentum is the same sum of theirs, edited in place, which leaves
-parameter groups, learning rate and schedule as they are.
+A network starts shallow, and its depth is doubled on schedule. theta(t) remains the function that
+it was, so the network continues from where it stood. Its optimizer continues likewise: a new node
+is a weighted sum of old ones, mostly a copy, and its momentum becomes the same sum of theirs.
+Parameter groups, learning rate and schedule stay as they are.
 """
 
 import copy
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,28 +23,43 @@ from torch.optim import Optimizer
 
 from contnet import arguments
 from contnet.data.randomness import keyed_generator
-from contnet.metrics import Score
+from contnet.metrics import Score, n_parameters
 from contnet.ode.block import Origin
 from contnet.ode.combination import weighted_sum
 from contnet.ode.depth_time import DepthTime, depth_time
 
 log = logging.getLogger(__name__)
 
+# They keep copies of the parameters that the network had when training started.
 UNABLE_TO_FOLLOW = (BaseFinetuning, StochasticWeightAveraging, WeightAveraging)
 
 
-class DepthRefinement(Callback):
-    """Refines every ODE block at the start of each epoch in `epochs` (0-based): the next finer basis, twice the steps.
+@dataclass(frozen=True)
+class Snapshot:
+    """A network before or after a refinement: nodes of each ODE block, parameters, accuracy."""
 
-    The network counts its refinements, also in checkpoints, so a resumed run refines where the uninterrupted one does.
+    nodes: str
+    n_parameters: int
+    accuracy: float
+
+
+class DepthRefinement(Callback):
+    """Refines every ODE block at the start of the epochs in `epochs`, counted from 0.
+
+    A refined block has the next finer basis and twice the steps. The network counts its
+    refinements, and its checkpoints keep the count. So a resumed run refines at the same epochs as
+    one that was never stopped.
 
     Args:
-        epochs: when to refine, in increasing order.
+        epochs: epochs to refine at, in increasing order.
         n_epochs: length of the run.
-        variance: every weight and bias of the nodes' convolutions is multiplied by 1 + variance N(0, 1).
-        optimizer_state: `carry` gives new nodes their parents' momenta; `reset` drops all momenta, as the original did.
+        variance: every weight and bias of the nodes' convolutions is multiplied by
+            1 + variance N(0, 1).
+        optimizer_state: `carry` gives new nodes the momenta of the old ones; `reset` drops all
+            momenta, like the original code.
         seed: of the noise.
-        probe: images to report the accuracy on, before and after, under the name `probe_name`.
+        probe: batches of images and labels to report the accuracy on, before and after.
+        probe_name: the name of the probe in the report.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -58,7 +75,7 @@ class DepthRefinement(Callback):
         probe: Iterable[tuple[Tensor, Tensor]],
         probe_name: str,
     ) -> None:
-        self.epochs = refinement_epochs(epochs, n_epochs)
+        self.epochs = arguments.epochs("epochs", epochs, n_epochs)
         self.variance = arguments.number("variance", variance, minimum=0)
         self.optimizer_state = arguments.one_of(
             "optimizer_state", optimizer_state, ("carry", "reset")
@@ -68,33 +85,32 @@ class DepthRefinement(Callback):
         self.probe_name = probe_name
 
     def n_due(self, epoch: int) -> int:
-        """Refinements that an epoch comes after."""
+        """Return the number of refinements that a network has had when it trains this epoch."""
         return sum(refined_at <= epoch for refined_at in self.epochs)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        while depth_of(pl_module).n_refined < self.n_due(trainer.current_epoch):
-            self._refine(trainer, pl_module)
+        depth = depth_time(pl_module.network)
+        assert depth is not None, "a network without ODE blocks has no depth to refine"
+        while depth.n_refined < self.n_due(trainer.current_epoch):
+            self._refine(trainer, pl_module, depth)
 
-    def _refine(self, trainer: Any, pl_module: Any) -> None:
-        network, depth = pl_module.network, depth_of(pl_module)
-        before = (_nodes(depth), _n_parameters(network), self._accuracy(trainer, pl_module))
+    def _refine(self, trainer: Trainer, pl_module: Any, depth: DepthTime) -> None:
+        before = self._snapshot(trainer, pl_module, depth)
         origins = depth.refine()
         if self.variance:
-            perturb(
-                depth_of(pl_module),
-                self.variance,
-                keyed_generator(self.seed, trainer.current_epoch),
-            )
+            perturb(depth, self.variance, keyed_generator(self.seed, trainer.current_epoch))
         for optimizer in trainer.optimizers:
-            hand_down(optimizer, network, origins, carry=self.optimizer_state == "carry")
+            carry_state(
+                optimizer, pl_module.network, origins, carry=self.optimizer_state == "carry"
+            )
         _wrap_again(trainer)
         pl_module.recompile()
-        after = (
-            _nodes(depth_of(pl_module)),
-            _n_parameters(network),
-            self._accuracy(trainer, pl_module),
-        )
-        self._report(trainer, before, after)
+        self._report(trainer, before, self._snapshot(trainer, pl_module, depth))
+
+    def _snapshot(self, trainer: Trainer, pl_module: Any, depth: DepthTime) -> Snapshot:
+        nodes = "-".join(str(block.n_basis) for block in depth.blocks)
+        accuracy = self._accuracy(trainer, pl_module)
+        return Snapshot(nodes, n_parameters(pl_module.network), accuracy)
 
     def _accuracy(self, trainer: Trainer, pl_module: Any) -> float:
         score = Score(len(pl_module.classes)).to(pl_module.device)
@@ -106,14 +122,11 @@ class DepthRefinement(Callback):
         pl_module.train(was_training)
         return score.accuracy.compute().item()
 
-    def _report(
-        self, trainer: Any, before: tuple[str, int, float], after: tuple[str, int, float]
-    ) -> None:
-        (depth, parameters, accuracy), (new_depth, new_parameters, new_accuracy) = before, after
+    def _report(self, trainer: Trainer, before: Snapshot, after: Snapshot) -> None:
         line = (
-            f"epoch {trainer.current_epoch}: refined {depth} -> {new_depth}, "
-            f"{parameters:,} -> {new_parameters:,} parameters, "
-            f"{self.probe_name} {accuracy:.4f} -> {new_accuracy:.4f}"
+            f"epoch {trainer.current_epoch}: refined {before.nodes} -> {after.nodes}, "
+            f"{before.n_parameters:,} -> {after.n_parameters:,} parameters, "
+            f"{self.probe_name} {before.accuracy:.4f} -> {after.accuracy:.4f}"
         )
         if trainer.is_global_zero:
             log.info(line)
@@ -122,47 +135,32 @@ class DepthRefinement(Callback):
                 logger.experiment.add_text("refinement", line, global_step=trainer.global_step)
 
 
-def refinement_epochs(epochs: Sequence[int], n_epochs: int) -> list[int]:
-    """The schedule, checked.
-
-    Raises:
-        ValueError: if an epoch is no whole number from 1 to n_epochs - 1, or they are not in increasing order.
-    """
-    if not isinstance(epochs, Sequence) or isinstance(epochs, str):
-        raise ValueError(f"epochs must be a list of epochs, got {epochs!r}")
-    for epoch in epochs:
-        arguments.integer("epochs", epoch, minimum=1)
-        if epoch >= n_epochs:
-            raise ValueError(
-                f"epochs must lie before the end of the run at {n_epochs}, got {epoch}"
-            )
-    if list(epochs) != sorted(set(epochs)):
-        raise ValueError(
-            f"epochs must be in increasing order and without repetition, got {list(epochs)}"
-        )
-    return list(epochs)
-
-
 def perturb(depth: DepthTime, variance: float, generator: torch.Generator) -> None:
-    """Multiply the weights and biases of the convolutions in ODE blocks by 1 + variance N(0, 1)."""
+    """Multiply weights and biases of the convolutions in ODE blocks by 1 + variance N(0, 1)."""
     with torch.no_grad():
-        for block in depth.blocks:
-            for module in block.nodes.modules():
-                if isinstance(module, nn.Conv2d):
-                    for parameter in module.parameters():
-                        # Drawn on the CPU: the same on every device and in every process.
-                        noise = torch.randn(parameter.shape, generator=generator)
-                        parameter.mul_((1 + variance * noise).to(parameter))
+        for parameter in _convolution_parameters(depth):
+            # Drawn on the CPU: equal numbers on every device and in every process.
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.mul_((1 + variance * noise).to(parameter))
 
 
-def hand_down(
+def _convolution_parameters(depth: DepthTime) -> Iterable[nn.Parameter]:
+    for block in depth.blocks:
+        for module in block.nodes.modules():
+            if isinstance(module, nn.Conv2d):
+                yield from module.parameters()
+
+
+def carry_state(
     optimizer: Optimizer, network: nn.Module, origins: list[Origin], *, carry: bool
 ) -> None:
-    """Put new parameters into the groups of those that they are sums of, with the same sum of their states if `carry`;
-    else drop all states.
+    """Replace the refined parameters of an optimizer by those that they have become.
 
-    Within a group parameters stand in the order of the network's, as in an optimizer made afresh at this depth: that is
-    what a checkpoint goes by.
+    A new parameter joins the group of the parameters that it is a weighted sum of. With `carry`,
+    its state is the same sum of their states. Without, all states are dropped.
+
+    Within a group, parameters stand in the order of the network's, like those of an optimizer that
+    is made at this depth: a checkpoint tells parameters by their place.
     """
     parents = {new: parts[0][0] for new, parts in origins}
     for group in optimizer.param_groups:
@@ -172,7 +170,7 @@ def hand_down(
         optimizer.state.clear()
         return
     for new, parts in origins:
-        # What begins at zero begins without a state, and a node that no stage has visited has none.
+        # A part of weight 0 adds nothing, and a node that no stage has looked up has no state.
         parts = [(old, weight) for old, weight in parts if weight and old in optimizer.state]
         if parts and new is not parts[0][0]:
             states = [optimizer.state[old] for old, _ in parts]
@@ -182,47 +180,40 @@ def hand_down(
 def _summed(
     states: list[dict[str, Any]], weights: list[float], shape: torch.Size
 ) -> dict[str, Any]:
-    """The sum of an optimizer's states for parameters of one shape; a single one of weight 1 is copied as it is."""
+    """Return the weighted sum of the states of parameters of one shape.
+
+    A single state of weight 1 is copied.
+    """
     summed = copy.deepcopy(states[0])
     if weights == [1]:
         return summed
     for name, value in summed.items():
-        # Counts of steps are alike in all.
+        # The number of steps is equal in all states.
         if isinstance(value, Tensor) and value.shape == shape and name != "step":
             summed[name] = weighted_sum([state[name] for state in states], weights)
     return summed
 
 
 def unsupported(trainer: Any, optimizer: Optimizer) -> str | None:
-    """The key of a setting that refinement cannot work with and why, or None."""
+    """Return why refinement cannot work with a setting, beginning with its key; None if it can."""
     if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
-        return f"trainer.strategy must be auto or ddp: {type(trainer.strategy).__name__} cannot take in new parameters"
+        name = type(trainer.strategy).__name__
+        return f"trainer.strategy must be auto or ddp: {name} cannot take in new parameters"
     for callback in trainer.callbacks:
         if isinstance(callback, UNABLE_TO_FOLLOW):
-            return f"callbacks must leave out {type(callback).__name__}, which does not know of the new parameters"
+            name = type(callback).__name__
+            return f"callbacks must leave out {name}, which does not know of the new parameters"
     if isinstance(optimizer, torch.optim.LBFGS):
         return "optimizer must be other than LBFGS, whose state is one vector over all parameters"
     return None
 
 
 def _wrap_again(trainer: Trainer) -> None:
+    """Make DistributedDataParallel's reducer afresh: it knows the parameters at its construction.
+
+    Without this, the weights of the processes would drift apart.
+    """
     strategy = trainer.strategy
     if isinstance(strategy, DDPStrategy) and isinstance(strategy.model, DistributedDataParallel):
-        # The reducer knows the parameters of its construction; without this the ranks would drift apart.
         strategy.model = strategy.lightning_module
         strategy.configure_ddp()
-
-
-def _n_parameters(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def depth_of(pl_module: Any) -> DepthTime:
-    """Return the depth-time of a module's network, which has one."""
-    depth = depth_time(pl_module.network)
-    assert depth is not None
-    return depth
-
-
-def _nodes(depth: DepthTime) -> str:
-    return "-".join(str(block.n_basis) for block in depth.blocks)

@@ -4,13 +4,18 @@ import time
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import nn
 
+from contnet.metrics import n_parameters
 from contnet.ode.depth_time import depth_time
 
 
 class Throughput(Callback):
-    """Logs images/s, learning rate, parameter count and depth once an epoch, and keeps the run's totals, those before a
-    resume included."""
+    """Logs images/s, learning rate, number of parameters and depth, once an epoch.
+
+    `n_images` and `train_seconds` are the totals of the run, including the part before a resume.
+    Validation and checkpoints do not count as seconds of training.
+    """
 
     def __init__(self) -> None:
         self.train_seconds = 0.0
@@ -31,7 +36,7 @@ class Throughput(Callback):
 
     @property
     def images_per_second(self) -> float:
-        """Training images over seconds of training, validation and checkpoints left out."""
+        """Training images of the run over its seconds of training."""
         return self.n_images / self.train_seconds if self.train_seconds else 0.0
 
     def on_train_batch_start(
@@ -46,19 +51,25 @@ class Throughput(Callback):
         self._epoch_images += len(batch[1]) * trainer.world_size
         self._epoch_end = time.perf_counter()
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         seconds = self._epoch_end - self._epoch_start
         self.train_seconds += seconds
         self.n_images += self._epoch_images
-        network: Any = pl_module.network
-        figures = {
-            "images_per_second": self._epoch_images / seconds,
-            "parameters": float(sum(parameter.numel() for parameter in network.parameters())),
-            "lr": trainer.optimizers[0].param_groups[0]["lr"],
-        }
-        depth = depth_time(network)
-        if depth is not None and depth.n_basis is not None:
-            figures["depth"] = float(depth.n_basis)
-        pl_module.log_dict(figures, sync_dist=True)
+        pl_module.log_dict(
+            {
+                "images_per_second": self._epoch_images / seconds,
+                "lr": trainer.optimizers[0].param_groups[0]["lr"],
+                **_size(pl_module.network),
+            },
+            sync_dist=True,
+        )
         self._epoch_images = 0
         self._epoch_start = self._epoch_end
+
+
+def _size(network: nn.Module) -> dict[str, float]:
+    """Return the number of parameters, and the nodes of an ODE block if all have equally many."""
+    depth = depth_time(network)
+    n_basis = depth.n_basis if depth else None
+    parameters = {"parameters": float(n_parameters(network))}
+    return parameters if n_basis is None else {**parameters, "depth": float(n_basis)}
