@@ -23,6 +23,17 @@ class Linear(nn.Module):
         return x @ torch.linalg.matrix_exp(duration * self.weight).T
 
 
+class Smooth(nn.Module):
+    """R(x) = tanh(A x), nowhere kinked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = Linear()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.linear(x))
+
+
 class Exponential:
     """dx/dt = exp(t) x on [0, 1], with x(1) = x(0) exp(e - 1)."""
 

@@ -1,12 +1,13 @@
 """Any network that contains ODE blocks has depth-time."""
 
 import copy
+import itertools
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from contnet import ODEBlock, ResNet, project
+from contnet import ContinuousNet, ODEBlock, ResNet, project
 from contnet.ode.depth_time import Depth, DepthTime, depth_time
 from tests.problems import Linear
 
@@ -83,22 +84,17 @@ def test_projection_leaves_the_network_that_it_copies() -> None:
     assert all(torch.equal(network.state_dict()[name], value) for name, value in before.items())
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"n_time_steps": 3}, "n_time_steps must be a multiple of n_basis for gradient=adjoint"),
-        ({"n_time_steps": 1}, "n_time_steps must be a multiple of n_basis for gradient=adjoint"),
-        ({"scheme": "rk4_classic"}, "gradient must be backprop or checkpoint for rk4_classic"),
-        ({"n_time_steps": 0}, "n_time_steps must be a whole number of at least 1, got 0"),
-        ({"scheme": "eulr"}, "scheme must be one of euler, "),
-    ],
-)
-def test_a_block_refuses_later_settings_as_its_constructor_does(
-    settings: dict, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        ODEBlock(Linear, n_basis=2, gradient="adjoint", **settings)
-    block = ODEBlock(Linear, n_basis=2, gradient="adjoint")
-    with pytest.raises(ValueError, match=message):
-        block.set_manifestation(**settings)
-    assert (block.scheme.name, block.n_time_steps, block.n_f_evals) == ("euler", 2, 2)
+def test_a_checkpoint_can_be_shallower_or_deeper_than_the_network_that_takes_it() -> None:
+    deep, shallow = (
+        ContinuousNet(alpha=4, initial_time_d=4, n_time_steps_per=3),
+        ContinuousNet(alpha=4),
+    )
+    for target, source in itertools.permutations((deep, shallow)):
+        weights = copy.deepcopy(source.state_dict())
+        taker = copy.deepcopy(target)
+        depth_time(taker).resize(depth_time(source).depths)
+        taker.load_state_dict(weights)
+        assert (depth_time(taker).n_basis, depth_time(taker).n_time_steps) == (
+            depth_time(source).n_basis,
+            depth_time(source).n_time_steps,
+        )

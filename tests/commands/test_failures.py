@@ -1,0 +1,116 @@
+"""Accidents while a run is under way, and what is said of them."""
+
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from contnet.commands import failures as accidents
+from tests.faults import at_batch
+from tests.processes import script
+from tests.runs.small import SMALL
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    for split, n in (("train", 40), ("test", 2)):
+        for name in ("cat", "dog"):
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            for i in range(n):
+                Image.new("RGB", (8, 8), (i, 0, 0)).save(
+                    tmp_path / "data" / split / name / f"{i}.png"
+                )
+    return tmp_path
+
+
+FOLDER = (
+    "dataset=image_folder",
+    "dataset.root=data",
+    "dataset.image_size=8",
+    "dataset.memory_gb=0",
+)
+
+
+STREAMED = (
+    *FOLDER,
+    "dataset.batch_size=8",
+    "dataset.val_size=0",
+    "epochs=3",
+    "model.alpha=2",
+    "hydra.run.dir=run",
+)
+
+
+def test_a_full_disk_is_told_and_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
+    fill = at_batch(
+        1, 3, "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
+    )
+    done = script(fill, *SMALL, "hydra.run.dir=run", "~logger.tensorboard", folder=tmp_path)
+    assert done.returncode == 1
+    assert (
+        "error: there is no room left to write; free some, or choose a folder on another disk"
+        in done.stderr
+    )
+    assert "Traceback" not in done.stderr
+    checkpoint = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["epoch"] == 0
+    assert [
+        f.name for f in (tmp_path / "run/checkpoints").iterdir() if f.name.startswith(".")
+    ] == []
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 20_000
+    assert script("", "ckpt_path=last", "hydra.run.dir=run", folder=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_images_that_disappear_while_training_are_named(pictures: Path, workers: int) -> None:
+    remove = at_batch(1, 1, "import shutil; shutil.rmtree('data/train/cat')")
+    done = script(remove, *STREAMED, f"dataset.num_workers={workers}", folder=pictures)
+    assert done.returncode == 1
+    assert "error: dataset.root: cannot use data/train/cat/" in done.stderr
+    assert "the file is no longer there\nto resume: python train.py ckpt_path=last" in done.stderr
+    assert "Traceback" not in done.stderr
+    checkpoint = torch.load(pictures / "run/checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["epoch"] == 1  # the state at the accident, within the epoch
+    assert checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["completed"] >= 2
+
+
+def test_a_worker_that_is_killed_is_told(pictures: Path) -> None:
+    kill = at_batch(
+        0, 1, "import multiprocessing as m; [os.kill(c.pid, 9) for c in m.active_children()]"
+    )
+    done = script(kill, *STREAMED, "dataset.num_workers=1", folder=pictures)
+    assert done.returncode == 1
+    # A thread of multiprocessing's may have had its say before.
+    told = done.stderr.splitlines()[-2]
+    assert told.startswith(
+        "error: a process that prepares batches was killed, often for want of memory; lower"
+    )
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()]
+)
+def test_a_worker_that_is_killed_while_it_hands_over_a_batch_is_told(error: Exception) -> None:
+    assert str(accidents.explanation(error)).startswith(
+        "a process that prepares batches was killed"
+    )
+
+
+def test_a_lack_of_memory_says_what_to_lower(tmp_path: Path) -> None:
+    greedy = at_batch(0, 1, "torch.empty(10**15)")
+    done = script(greedy, *SMALL, "hydra.run.dir=run", folder=tmp_path)
+    assert done.returncode == 1
+    assert "error: out of memory; lower dataset.batch_size, " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unforeseen_error_leaves_the_state_it_happened_in(tmp_path: Path) -> None:
+    done = script(
+        at_batch(1, 7, "raise ZeroDivisionError"), *SMALL, "hydra.run.dir=run", folder=tmp_path
+    )
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+    checkpoint = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    assert (checkpoint["epoch"], checkpoint["global_step"]) == (1, 21 + 8)

@@ -1,0 +1,131 @@
+"""Runs of several processes."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from tests.conftest import Run
+from tests.faults import at_batch
+from tests.outcomes import LAST, assert_same_end
+from tests.processes import ROOT, torchrun
+
+DDP = (
+    "trainer=ddp",
+    "trainer.accelerator=cpu",
+    "dataset.batch_size=64",
+    "epochs=2",
+    "model.alpha=2",
+)
+
+
+def test_two_agents_with_a_process_each_train_as_one_agent_with_two(tmp_path: Path) -> None:
+    train = (str(ROOT / "train.py"), *DDP)
+    # A run in the current folder is none of theirs, though all but the leading process have no other folder.
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / LAST).touch()
+    one = torchrun(
+        tmp_path,
+        "--standalone",
+        "--nproc-per-node=2",
+        *train,
+        "trainer.devices=2",
+        "hydra.run.dir=one",
+    )
+    out, _ = one.communicate(timeout=240)
+    assert one.returncode == 0, out
+    meeting = (
+        "--nnodes=2",
+        "--nproc-per-node=1",
+        "--rdzv-backend=c10d",
+        "--rdzv-endpoint=127.0.0.1:29711",
+    )
+    nodes = ("trainer.devices=1", "trainer.num_nodes=2")
+    agents = [torchrun(tmp_path, *meeting, *train, *nodes) for _ in range(2)]
+    for agent in agents:
+        out, _ = agent.communicate(timeout=240)
+        assert agent.returncode == 0, out
+    (folder,) = (tmp_path / "outputs" / "train").glob("*/*")  # one run, one folder
+    two = folder
+    for name in ("checkpoints/last.ckpt", "metrics.csv", "result.json", ".hydra/config.yaml"):
+        assert (two / name).is_file()
+    assert_same_end(tmp_path / "one", two)
+    results = [json.loads((path / "result.json").read_text()) for path in (tmp_path / "one", two)]
+    assert results[0]["test_loss"] == results[1]["test_loss"]
+
+
+def test_a_sweep_under_torchrun_has_one_folder_and_one_table(tmp_path: Path) -> None:
+    sweep = (*DDP, "trainer.devices=2", "epochs=1", "seed=1,2")
+    agent = torchrun(
+        tmp_path, "--standalone", "--nproc-per-node=2", str(ROOT / "train.py"), "-m", *sweep
+    )
+    out, _ = agent.communicate(timeout=240)
+    assert agent.returncode == 0, out
+    (folder,) = (tmp_path / "outputs" / "multirun").glob("*/*")
+    with (folder / "sweep.csv").open() as file:
+        assert [row["runs"] for row in csv.DictReader(file)] == ["2"]
+    assert out.count("test_accuracy") == 2
+    assert out.count("mean ± standard deviation over seeds") == 1
+
+
+def test_a_sweep_that_starts_processes_of_its_own_is_refused(run: Run) -> None:
+    code, out, _ = run(
+        "train", "-m", *DDP, "trainer.devices=2", "seed=1,2", "hydra.sweep.dir=sweep"
+    )
+    assert code == 1
+    assert (
+        "trainer.devices must be 1 in a sweep (-m) that starts its own processes, got 2;"
+        in " ".join(out.split())
+    )
+
+
+def test_synchronised_batch_norm_is_refused_where_there_is_none(run: Run) -> None:
+    code, _, err = run("train", "trainer.accelerator=cpu", "trainer.sync_batchnorm=true")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "trainer.sync_batchnorm must be false on a CPU" in err
+
+
+def test_two_processes_told_to_stop_agree_and_go_on_to_the_same_end(tmp_path: Path) -> None:
+    options = (*DDP, "trainer.devices=2", "dataset.batch_size=32")
+    driver = tmp_path / "driver.py"
+    launch = [sys.executable, str(driver), *options]
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONWARNINGS": "ignore",
+        "HYDRA_FULL_ERROR": "0",
+    }
+
+    def go(code: str, *more: str) -> subprocess.CompletedProcess[str]:
+        driver.write_text(
+            f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}\nimport train; train.main()"
+        )
+        command = (
+            [*launch, *more]
+            if more[0] != "ckpt_path=last"
+            else [sys.executable, str(driver), *more]
+        )
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    assert go("", "hydra.run.dir=through").returncode == 0
+    stop = at_batch(1, 3, "trainer.is_global_zero or os.kill(os.getpid(), signal.SIGTERM)")
+    stopped = go(stop, "hydra.run.dir=run")
+    assert stopped.returncode == 75, stopped.stderr
+    checkpoint = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [{"n_batches": 10}]
+    assert len(checkpoint["contnet"]["train_score"]) == 2
+    resumed = go("", "ckpt_path=last", "hydra.run.dir=run")
+    assert resumed.returncode == 0, resumed.stderr
+    assert_same_end(tmp_path / "through", tmp_path / "run")

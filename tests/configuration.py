@@ -1,0 +1,30 @@
+"""Configurations as the command line composes them."""
+
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+GROUPS = (
+    "dataset",
+    "model",
+    "scheme",
+    "optimizer",
+    "lr_schedule",
+    "trainer",
+    "callbacks",
+    "logger",
+)
+
+
+def composed(*overrides: str):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", ["run_dir=run", *overrides])
+
+
+def options() -> list[str]:
+    return [
+        f"{group}={file.stem}" for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))
+    ]

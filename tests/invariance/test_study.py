@@ -1,0 +1,126 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from contnet import ContinuousNet, ResNet
+from contnet.invariance.manifestation import Manifestation
+from contnet.invariance.store import Store
+from contnet.invariance.study import Plan, Subject, study
+from contnet.ode.integrate import IntegrationError
+from tests.invariance.results import EULER_2, batches
+
+
+class Counted(ContinuousNet):
+    n_calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.n_calls += 1
+        return super().forward(x)
+
+
+@pytest.fixture
+def subject() -> Callable[..., Subject]:
+    images, labels = torch.randn(20, 3, 8, 8), torch.arange(20) % 10
+    network = Counted(alpha=4, initial_time_d=2).eval()
+
+    def make(identity: str = "network", **changes: Any) -> Subject:
+        known = Subject(
+            name="a.ckpt",
+            network=network,
+            classes=[str(i) for i in range(10)],
+            test=batches(images, labels, 8),
+            few=images[:2],
+            training_images=lambda: [images],
+            precision=lambda: torch.autocast("cpu", enabled=False),
+            identity=identity,
+        )
+        return replace(known, **changes)
+
+    return make
+
+
+def test_a_study_that_was_stopped_goes_on_where_it_was(
+    subject: Callable[..., Subject], tmp_path: Path
+) -> None:
+    plan = Plan(["euler", "midpoint"], [1, 2, 4], convergence=False)
+    store = Store(tmp_path)
+    a = subject()
+    through = study(a, plan, Store(tmp_path / "other"))
+
+    class StopError(Exception):
+        pass
+
+    def stop_at_midpoint(line: str) -> None:
+        if line.startswith("midpoint, 1 step"):
+            raise StopError
+
+    with pytest.raises(StopError):
+        study(a, plan, store, stop_at_midpoint)
+    assert Manifestation.of(a.network) == EULER_2
+    done, a.network.n_calls = a.network.n_calls, 0
+    resumed = study(a, plan, store)
+    assert 0 < a.network.n_calls < done
+    unlike = {"latency_ms"}
+    for one, other in zip(resumed.results, through.results, strict=True):
+        rows = (
+            {key: value for key, value in r.row().items() if key not in unlike}
+            for r in (one, other)
+        )
+        assert next(rows) == next(rows)
+    a.network.n_calls = 0
+    study(a, plan, store)
+    assert a.network.n_calls == 0
+    study(subject("changed"), plan, store)
+    assert a.network.n_calls > 0
+
+
+def test_a_damaged_file_in_the_store_is_computed_again(
+    subject: Callable[..., Subject], tmp_path: Path
+) -> None:
+    first = study(subject(), Plan(), Store(tmp_path))
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:100])
+    again = study(subject(), Plan(), Store(tmp_path))
+    assert again.trained_figures.loss == first.trained_figures.loss
+
+
+def test_a_solver_that_cannot_reach_its_tolerance_is_a_row_that_says_so(
+    subject: Callable[..., Subject], tmp_path: Path
+) -> None:
+    found = study(subject(), Plan(["dopri5", "euler"], [4], rtol=[1e-30]), Store(tmp_path))
+    assert [str(result) for result in found.results] == [
+        "euler, 2 steps",
+        "dopri5, rtol 1e-30",
+        "euler, 4 steps",
+    ]
+    assert [result.failed is None for result in found.results] == [True, False, True]
+    assert "scheme dopri5 cannot reach rtol=1e-30" in str(found.results[1].failed)
+    network = subject().network
+    found.results[1].manifestation.give(network)
+    with pytest.raises(IntegrationError):
+        network(torch.randn(1, 3, 8, 8))
+
+
+def test_recalibration_comes_after_and_needs_batch_norm(
+    subject: Callable[..., Subject], tmp_path: Path
+) -> None:
+    plan = Plan(["euler"], [2, 4], recalibrate=True, convergence=False)
+    found = study(subject(), plan, Store(tmp_path))
+    assert [(str(r), r.trained) for r in found.results] == [
+        *(("euler, 2 steps", True), ("euler, 4 steps", False)),
+        *(("euler, 2 steps, recalibrated", False), ("euler, 4 steps, recalibrated", False)),
+    ]
+    assert found.recalibrated_verdict is not None
+    assert found.recalibrated_verdict.n_compared == 2
+    plain = ContinuousNet(alpha=4, batch_norm=False).eval()
+    found = study(subject("plain", network=plain), plan, Store(tmp_path))
+    assert found.recalibrated_verdict is None
+    fixed = study(subject("fixed", network=ResNet(depth=8, alpha=4).eval()), plan, Store(tmp_path))
+    assert [(str(r), r.trained) for r in fixed.results if not r.recalibrated] == [
+        ("as it is", True)
+    ]

@@ -1,0 +1,84 @@
+"""The record of a run stays with its checkpoint."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run
+from tests.outcomes import record
+
+
+def test_a_run_is_not_written_over(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIDDLE", "u")
+    assert run("train", "epochs=1", "model.alpha=2", "hydra.run.dir=run")[0] == 0
+    before = Path("run/.hydra/overrides.yaml").read_text()
+    Path("run/train").mkdir()
+    for entry, *given in (
+        ("train", "epochs=2", "hydra.run.dir=run"),
+        ("train", "epochs=2", "++hydra.run.dir=run"),
+        ("train", "epochs=2", "hydra.run.dir=r${oc.env:MIDDLE}n"),
+        ("train", "epochs=2", "hydra.run.dir=run/${hydra:job.name}/.."),
+        ("train", "epochs=2", "hydra.run.dir=run", "ckpt_path=elsewhere/checkpoints/last.ckpt"),
+        ("evaluate", "ckpt_path=run/checkpoints/last.ckpt", "hydra.run.dir=run"),
+    ):
+        code, _, err = run(entry, *given)
+        assert (code, err.count("\n")) == (1, 1)
+        assert re.search(
+            "hydra.run.dir must be another folder than 'run(/train/..)?', which holds a run;", err
+        )
+    assert Path("run/.hydra/overrides.yaml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            "model=resnet",
+            "ckpt_path must be a checkpoint of the network that model and dataset describe;",
+        ),
+        (
+            "optimizer=adamw",
+            "optimizer._target_ must be torch.optim.SGD, as of the run that ckpt_path is of, got torch.o",
+        ),
+        (
+            "optimizer.decay_norm_and_bias=false",
+            "optimizer.decay_norm_and_bias must be True, as of the run that ckpt",
+        ),
+    ],
+)
+def test_a_run_that_cannot_be_continued_so_keeps_its_record(
+    change: str, message: str, run: Run, tmp_path: Path
+) -> None:
+    assert run("train", "epochs=1", "model.alpha=2", "hydra.run.dir=run")[0] == 0
+    before = record(tmp_path / "run")
+    resume = (
+        "train",
+        "ckpt_path=last",
+        "hydra.run.dir=run",
+        change,
+        "epochs=2",
+        "hydra.job.chdir=true",
+    )
+    code, _, err = run(*resume)
+    assert (code, err.count("\n")) == (1, 1)
+    assert err.startswith(f"error: {message}")
+    assert record(tmp_path / "run") == before
+
+
+def test_a_run_that_is_stopped_before_its_first_checkpoint_keeps_its_record(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("train", "epochs=1", "model.alpha=2", "hydra.run.dir=run")[0] == 0
+    before = record(tmp_path / "run")
+
+    def stop(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("contnet.commands.build.data", stop)
+        assert (
+            run("train", "ckpt_path=last", "hydra.run.dir=run", "optimizer.lr=5", "epochs=2")[0]
+            == 130
+        )
+    assert record(tmp_path / "run") == before
