@@ -1,7 +1,8 @@
 """Data sets, and the way from their images to batches."""
 
-from contnet.data.folder import image_folder, tiny_imagenet
+from contnet.data.folder import image_folder
 from contnet.data.image_data import ImageData
+from contnet.data.imagenet import tiny_imagenet
 from contnet.data.sources import cifar10, cifar100, digits, fashion_mnist
 
 __all__ = [

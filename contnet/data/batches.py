@@ -1,8 +1,9 @@
 """From a set of images to shuffled, augmented batches.
 
-All randomness is stateless: the order of an epoch is a function of (seed, epoch), the augmentation of a batch one of
-(seed, epoch, batch). So a resumed run sees what the uninterrupted one would have seen, with any number of workers, and
-several processes see between them what one would have seen.
+All randomness is stateless. The order of an epoch is a function of (seed, epoch), and the
+augmentation of a batch is a function of (seed, epoch, batch). So a resumed run receives the batches
+of a run that was never stopped, whatever the number of workers. Several processes together receive
+the batches of one process.
 """
 
 from collections.abc import Iterator
@@ -21,27 +22,30 @@ from contnet.processes import rank_and_world_size
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A random crop out of the image padded with `padding` black pixels, then a random horizontal flip; each image of a
-    batch has its own."""
+    """A random crop, then a random horizontal flip, drawn for each image.
+
+    The crop has the size of the image. It is taken from the image with a black border of `padding`
+    pixels. With `flip`, half of the images are mirrored.
+    """
 
     padding: int
     flip: bool
 
     def draw(self, n_images: int, generator: torch.Generator) -> Tensor:
-        """What happens to each of `n_images`: top and left of the crop and whether it is flipped, (n_images, 3)."""
+        """Draw top and left of the crop, and whether it is flipped: integers (n_images, 3)."""
         corner = torch.randint(0, 2 * self.padding + 1, (n_images, 2), generator=generator)
         flipped = torch.rand((n_images, 1), generator=generator) < (0.5 if self.flip else 0)
         return torch.cat([corner, flipped], dim=1)
 
     def apply(self, pixels: Tensor, draws: Tensor) -> Tensor:
-        """(N, H, W, C) -> (N, H, W, C)."""
+        """Augment images (N, H, W, C) by `draws` (N, 3); the shape stays."""
         n, height, width, channels = pixels.shape
         padded = nn.functional.pad(pixels, (0, 0, *[self.padding] * 4))
         top, left, flipped = draws.unsqueeze(-1).unbind(1)
         rows = top + torch.arange(height)
         columns = left + torch.arange(width)
         columns = torch.where(flipped == 1, columns.flip(1), columns)
-        # Whole pixels, out of one long row of all images' pixels: three times as fast as an index for each dimension.
+        # One index into the pixels of all images is three times as fast as one for each dimension.
         rows = rows + torch.arange(n)[:, None] * padded.shape[1]
         chosen = rows[:, :, None] * padded.shape[2] + columns[:, None, :]
         return padded.reshape(-1, channels).index_select(0, chosen.flatten()).view(pixels.shape)
@@ -49,8 +53,13 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What a worker needs to make one batch: the images of the global batch, which of them are this process's, and the
-    key of the randomness."""
+    """The plan by which a worker makes one batch.
+
+    Args:
+        indices: the images of the global batch, int64 (N,).
+        share: which of them are for this process.
+        key: key of the randomness.
+    """
 
     indices: Tensor
     share: slice
@@ -58,11 +67,11 @@ class BatchPlan:
 
 
 class Batches(Sampler[BatchPlan]):
-    """The batches of an epoch: a permutation of all images drawn from (seed, epoch), or their own order without a seed.
+    """The batches of an epoch, in an order drawn from (seed, epoch), or in order without a seed.
 
-    Several processes share each global batch of world_size * batch_size images evenly; all of them make the same number
-    of batches, and no image is left out or repeated. A last global batch with too few images to go round is joined to
-    the one before it.
+    Several processes share each global batch of world_size * batch_size images evenly. All make
+    equally many batches, and no image is left out or repeated. A last global batch of fewer images
+    than processes is joined to the one before it.
     """
 
     def __init__(self, n_images: int, batch_size: int, seed: int | None = None) -> None:
@@ -73,7 +82,7 @@ class Batches(Sampler[BatchPlan]):
         self.n_skipped = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning at the start of every epoch."""
+        """Set the epoch; Lightning calls this at the start of each."""
         self.epoch = epoch
 
     def _starts(self, world_size: int) -> list[int]:
@@ -101,8 +110,10 @@ class Batches(Sampler[BatchPlan]):
 
 
 class BatchLoader(DataLoader[tuple[Tensor, Tensor]]):
-    """A loader of whole batches that can tell where in an epoch it is, and go on from there. Lightning keeps its state
-    in checkpoints."""
+    """A loader of whole batches that can be resumed within an epoch.
+
+    Lightning keeps its state in checkpoints.
+    """
 
     sampler: Batches
     _position = 0
@@ -115,16 +126,16 @@ class BatchLoader(DataLoader[tuple[Tensor, Tensor]]):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """The number of batches of the epoch that have been handed out."""
+        """Return the number of batches of the epoch that have been loaded."""
         return {"n_batches": self._position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Leave out as many at the beginning of the next epoch."""
+        """Skip as many batches at the start of the next epoch."""
         self.sampler.n_skipped = state["n_batches"]
 
 
 class BatchDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Makes whole batches: plan -> (images uint8 (N, C, H, W), labels int64 (N,))."""
+    """Makes a batch from its plan: images, uint8 (N, C, H, W), and labels, int64 (N,)."""
 
     def __init__(self, images: Images, augmentation: Augmentation | None = None) -> None:
         self.images = images
@@ -134,7 +145,7 @@ class BatchDataset(Dataset[tuple[Tensor, Tensor]]):
         own = plan.indices[plan.share]
         pixels = self.images.take(own)
         if self.augmentation is not None:
-            # Drawn for the global batch, so that the number of processes makes no difference.
+            # Drawn for the global batch: the number of processes makes no difference.
             draws = self.augmentation.draw(len(plan.indices), keyed_generator(*plan.key))
             pixels = self.augmentation.apply(pixels, draws[plan.share])
         return pixels.permute(0, 3, 1, 2), self.images.labels[own]
@@ -148,7 +159,7 @@ def batch_loader(
     augmentation: Augmentation | None = None,
     num_workers: int = 0,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches of `images`, shuffled where there is a seed."""
+    """Return a loader of batches of `images`, shuffled where there is a seed."""
     return BatchLoader(
         BatchDataset(images, augmentation),
         sampler=Batches(len(images.labels), batch_size, seed),

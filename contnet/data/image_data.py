@@ -1,4 +1,4 @@
-"""A data set, split and ready to be batched."""
+"""A data set: its images, how they are split, and their batches."""
 
 from collections.abc import Sequence
 
@@ -12,25 +12,30 @@ from contnet.data.images import Images
 from contnet.data.randomness import keyed_generator
 
 N_PROBE = 2048
+"""Training images that the network is watched on where there are no validation images."""
+
+Loader = DataLoader[tuple[Tensor, Tensor]]
+"""Batches: images, uint8 (N, C, H, W), and labels, int64 (N,)."""
 
 
 class ImageData:
-    """Training, validation and test images of a data set, and the batches made of them.
+    """Training, validation and test images of a data set, and their batches.
 
-    The validation part is taken from the training images alone (stratified by class, the same for every `seed` of a
-    run); the test images are for reporting.
+    The validation images are a share of the training images, equal in every class. The share
+    depends on `split_seed`, not on the seed of a run. The test images are for reporting.
 
     Args:
         train, test: the images as the data set is published.
         classes: the names of the classes, in the order of the labels.
-        mean, std: per channel, of pixels in [0, 1]; what the network sees is (pixel - mean) / std.
-        crop_padding: black pixels around a training image, out of which a crop of the image's size is drawn.
+        mean, std: per channel, of pixels in [0, 1]; the network receives (pixel - mean) / std.
+        crop_padding: width of the black border of a training image, out of which a crop of the
+            image's size is drawn.
         horizontal_flip: mirror half of the training images.
-        batch_size, test_batch_size: images in a batch (of each process, where there are several).
+        batch_size, test_batch_size: images in a batch, of each process where there are several.
         val_size: share of the training images to validate on; 0 trains on all of them.
-        split_seed: draws the validation part.
-        num_workers: processes that prepare batches beside the training process.
-        val: validation images of the data set's own, in place of a share of the training images.
+        split_seed: seed of the choice of validation images.
+        num_workers: processes that prepare batches while the network trains.
+        val: validation images that are published; they replace a share of the training images.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -83,25 +88,20 @@ class ImageData:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, whether there are images of each or not."""
+        """Number of classes, including classes without images."""
         return len(self.classes)
 
-    def test_sample(self, n_images: int) -> Tensor:
-        """A few test images, spread evenly over the set: uint8 (n_images, C, H, W)."""
-        spread = torch.linspace(0, len(self.test.labels) - 1, n_images).long()
-        return self.test.take(spread).permute(0, 3, 1, 2)
-
     def load_train(self) -> None:
-        """Read the training and validation images, where they are to be kept in memory."""
+        """Read the training and validation images, if they are meant to be kept in memory."""
         self.train = self.train.prepared()
         self.val = None if self.val is None else self.val.prepared()
 
     def load_test(self) -> None:
-        """Read the test images, where they are to be kept in memory."""
+        """Read the test images, if they are meant to be kept in memory."""
         self.test = self.test.prepared()
 
-    def train_loader(self, seed: int) -> DataLoader[tuple[Tensor, Tensor]]:
-        """Shuffled, augmented batches; the order and the augmentation follow from `seed` and the epoch."""
+    def train_loader(self, seed: int) -> Loader:
+        """Return shuffled, augmented batches, as a function of `seed` and the epoch."""
         return batch_loader(
             self.train,
             self.batch_size,
@@ -110,38 +110,50 @@ class ImageData:
             num_workers=self.num_workers,
         )
 
-    def val_loader(self) -> DataLoader[tuple[Tensor, Tensor]] | None:
-        """The validation images, where there are any."""
+    def val_loader(self) -> Loader | None:
+        """Return batches of the validation images, or None if there are none."""
         if self.val is None:
             return None
         return batch_loader(self.val, self.test_batch_size, num_workers=self.num_workers)
 
-    def probe_loader(self) -> DataLoader[tuple[Tensor, Tensor]]:
-        """What to watch the network on while it trains: the validation images, or without any a fixed few of the
-        training images, as they are."""
-        few = torch.randperm(len(self.train.labels), generator=keyed_generator(0))[:N_PROBE]
-        return self.val_loader() or batch_loader(self.train.subset(few), self.test_batch_size)
+    def test_loader(self) -> Loader:
+        """Return batches of the test images, in order and without augmentation."""
+        return batch_loader(self.test, self.test_batch_size, num_workers=self.num_workers)
 
-    def recalibration_loader(self, n_images: int) -> DataLoader[tuple[Tensor, Tensor]]:
-        """A fixed few of the training images in batches as for training, shuffled and augmented."""
-        few = torch.randperm(len(self.train.labels), generator=keyed_generator(0))[:n_images]
+    def probe_loader(self) -> Loader:
+        """Return the batches that a network is watched on while it trains.
+
+        They are the validation images, or a fixed sample of the training images if there are none.
+        """
+        validation = self.val_loader()
+        if validation is not None:
+            return validation
+        return batch_loader(self._train_sample(N_PROBE), self.test_batch_size)
+
+    def recalibration_loader(self, n_images: int) -> Loader:
+        """Return a fixed sample of the training images in batches, shuffled and augmented."""
         return batch_loader(
-            self.train.subset(few).prepared(),
+            self._train_sample(n_images).prepared(),
             self.batch_size,
             seed=0,
             augmentation=self.augmentation,
         )
 
-    def test_loader(self) -> DataLoader[tuple[Tensor, Tensor]]:
-        """Batches of the test images, in order and as they are."""
-        return batch_loader(self.test, self.test_batch_size, num_workers=self.num_workers)
+    def _train_sample(self, n_images: int) -> Images:
+        chosen = torch.randperm(len(self.train.labels), generator=keyed_generator(0))[:n_images]
+        return self.train.subset(chosen)
+
+    def test_sample(self, n_images: int) -> Tensor:
+        """Return test images at equal distances in the set, uint8 (n_images, C, H, W)."""
+        spread = torch.linspace(0, len(self.test.labels) - 1, n_images).long()
+        return self.test.take(spread).permute(0, 3, 1, 2)
 
 
 def stratified_share(labels: Tensor, share: float, seed: int) -> Tensor:
-    """A mask (N,) that picks `share` of the images of every class, rounded, at random.
+    """Return a mask (N,) of a random `share` of the images of every class.
 
     Raises:
-        ValueError: if no image would be picked, or a class would be left without any.
+        ValueError: if the share rounds to no image, or to all images of a class.
     """
     chosen = torch.zeros(len(labels), dtype=torch.bool)
     generator = keyed_generator(seed)

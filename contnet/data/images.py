@@ -1,7 +1,7 @@
 """A set of labelled images, in memory or in files.
 
-Pixels are uint8 in (N, H, W, C): a quarter of the bytes of float32, and seen as (N, C, H, W) it is already the
-channels-last layout that convolutions are fastest in.
+Pixels are uint8 in (N, H, W, C). They take a quarter of the bytes of float32. Seen as (N, C, H, W),
+they are in the channels-last layout, in which convolutions are fastest.
 """
 
 import hashlib
@@ -25,27 +25,27 @@ class Images(Protocol):
 
     @property
     def labels(self) -> Tensor:
-        """int64 (N,)."""
+        """The labels, int64 (N,)."""
 
     @property
     def channels(self) -> int:
-        """C."""
+        """The number of channels C."""
 
     @property
     def in_memory(self) -> bool:
-        """Whether taking images costs no more than copying them."""
+        """Whether `take` only copies pixels, and decodes none."""
 
     def fingerprint(self) -> bytes:
-        """Other images, or labels, have another one."""
+        """Identify the images and labels: equal data, equal digest."""
 
     def take(self, indices: Tensor) -> Tensor:
-        """Pixels of the images at `indices`, uint8 (len(indices), H, W, C)."""
+        """Return the pixels of the images at `indices`, uint8 (len(indices), H, W, C)."""
 
     def subset(self, indices: Tensor) -> "Images":
-        """The images at `indices`, as a set of their own."""
+        """Return the images at `indices` as a set."""
 
     def prepared(self) -> "Images":
-        """The same images, decoded if they are to be kept in memory."""
+        """Return the images in memory, if they are meant to be kept there, else unchanged."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,14 @@ class ArrayImages:
 
 @dataclass(frozen=True)
 class FileImages:
-    """Images in files of any format that Pillow reads, as RGB, resized to `image_size` squared.
+    """Images in files of any format that Pillow reads, as RGB.
 
-    They are decoded each time they are needed, or once and for all where `decode_once`.
+    Args:
+        files: N files.
+        labels: int64 (N,).
+        image_size: height and width; images of other sizes are resized.
+        decode_once: `prepared` decodes all images into memory. Otherwise `take` decodes an image
+            each time.
     """
 
     files: Sequence[Path]
@@ -92,7 +97,7 @@ class FileImages:
     in_memory: ClassVar[bool] = False
 
     def fingerprint(self) -> bytes:
-        """Goes by names, sizes and times: reading every file would take as long as using them."""
+        """Identify the files by names, sizes and times; to read them would take too long."""
         facts = [
             (str(file), *attrgetter("st_size", "st_mtime_ns")(file.stat())) for file in self.files
         ]
@@ -108,7 +113,11 @@ class FileImages:
         return replace(self, files=files, labels=self.labels[indices])
 
     def prepared(self) -> Images:
-        """Raises ValueError at a file that is no image."""
+        """Return the images, decoded into memory where `decode_once`.
+
+        Raises:
+            ValueError: if a file is no image.
+        """
         if not self.decode_once:
             return self
         console = Console(stderr=True)
@@ -128,11 +137,8 @@ class FileImages:
         try:
             with Image.open(file) as image:
                 rgb = image.convert("RGB")
+        except FileNotFoundError as error:
+            raise ValueError(f"root: cannot use {file}: the file is no longer there") from error
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            reason = (
-                "the file is no longer there"
-                if isinstance(error, FileNotFoundError)
-                else "not a readable image"
-            )
-            raise ValueError(f"root: cannot use {file}: {reason}") from error
+            raise ValueError(f"root: cannot use {file}: not a readable image") from error
         return np.asarray(rgb if rgb.size == size else rgb.resize(size, Image.Resampling.BILINEAR))

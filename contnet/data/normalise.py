@@ -7,7 +7,12 @@ from torch import Tensor, nn
 
 
 class Normalise(nn.Module):
-    """uint8 (N, C, H, W) -> (pixel / 255 - mean) / std in floating point, in a memory format of its own."""
+    """Map uint8 pixels (N, C, H, W) to (pixel / 255 - mean) / std in floating point.
+
+    Args:
+        mean, std: per channel, of pixels in [0, 1].
+        channels_last: the memory format of the result, in which convolutions are fastest.
+    """
 
     mean: Tensor
     std: Tensor
@@ -17,7 +22,7 @@ class Normalise(nn.Module):
     ) -> None:
         super().__init__()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        # Not in the checkpoint: they are part of the data set's configuration, which is.
+        # Not in the state dictionary: the configuration, which a checkpoint records, has them.
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1) * 255, persistent=False)
 

@@ -1,4 +1,7 @@
-"""Data sets that come with a dependency or through torchvision; `options` are those of `ImageData`."""
+"""Data sets that scikit-learn holds or torchvision downloads.
+
+The `options` of each function are those of `ImageData`.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from contnet.data.images import ArrayImages
 def digits(**options: Any) -> ImageData:
     """Scikit-learn's handwritten digits: 1,797 grey images of 8 x 8 pixels in 10 classes.
 
-    They are published as one set; a fifth of every class, always the same, is kept for testing.
+    They are published as one set. A fifth of every class is the test set; the choice is fixed.
     """
     from sklearn.datasets import load_digits
 
@@ -32,43 +35,63 @@ def digits(**options: Any) -> ImageData:
 
 
 def cifar10(root: str, **options: Any) -> ImageData:
-    """CIFAR-10: 50,000 + 10,000 colour images of 32 x 32 pixels in 10 classes, downloaded to `root` if missing."""
+    """CIFAR-10: 50,000 + 10,000 colour images of 32 x 32 pixels in 10 classes.
+
+    They are downloaded to `root` where they are missing.
+
+    Raises:
+        ValueError: if the files are neither under `root` nor can be downloaded.
+    """
     return _torchvision(datasets.CIFAR10, root, **options)
 
 
 def cifar100(root: str, **options: Any) -> ImageData:
-    """CIFAR-100: 50,000 + 10,000 colour images of 32 x 32 pixels in 100 classes, downloaded to `root` if missing."""
+    """CIFAR-100: 50,000 + 10,000 colour images of 32 x 32 pixels in 100 classes.
+
+    They are downloaded to `root` where they are missing.
+
+    Raises:
+        ValueError: if the files are neither under `root` nor can be downloaded.
+    """
     return _torchvision(datasets.CIFAR100, root, **options)
 
 
 def fashion_mnist(root: str, **options: Any) -> ImageData:
-    """Fashion-MNIST: 60,000 + 10,000 grey images of 28 x 28 pixels in 10 classes, downloaded to `root` if missing."""
+    """Fashion-MNIST: 60,000 + 10,000 grey images of 28 x 28 pixels in 10 classes.
+
+    They are downloaded to `root` where they are missing.
+
+    Raises:
+        ValueError: if the files are neither under `root` nor can be downloaded.
+    """
     return _torchvision(datasets.FashionMNIST, root, **options)
 
 
 def _torchvision(dataset: Any, root: str, **options: Any) -> ImageData:
-    """Raises ValueError if the files are neither under `root` nor to be had."""
     folder = arguments.folder("root", root)
-    its_own = folder / dataset.__name__
+    name = dataset.__name__
     new: list[Path] = []
     try:
-        new = [
-            path
-            for path in (its_own / "raw", its_own, folder, *folder.parents)
-            if not path.exists()
-        ]
+        within = (folder / name / "raw", folder / name, folder, *folder.parents)
+        new = [path for path in within if not path.exists()]
         published = [dataset(folder, train=train, download=True) for train in (True, False)]
     except (URLError, OSError, RuntimeError) as error:
-        for path in new:
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
+        _remove_empty(new)
         reason = getattr(error, "reason", error)
         raise ValueError(
-            f"root must be a folder that holds the files of {dataset.__name__}, or one that they can be downloaded to; "
-            f"in {root!r} they are missing or damaged, and the download failed ({reason})"
+            f"root must be a folder that holds the files of {name}, or one that they can be "
+            f"downloaded to; in {root!r} they are missing or damaged, and the download failed "
+            f"({reason})"
         ) from error
     train, test = (_array_images(split.data, split.targets) for split in published)
     return ImageData(train, test, published[0].classes, **options)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove the folders that a download has made and left empty, inner ones first."""
+    for path in folders:
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
 
 
 def _array_images(data: Any, targets: Any) -> ArrayImages:
