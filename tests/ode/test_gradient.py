@@ -183,6 +183,7 @@ def test_the_adjoint_goes_back_in_the_precision_of_the_way_forward() -> None:
 
 def test_a_block_trained_with_the_adjoint_is_evaluated_in_any_manifestation() -> None:
     block = ODEBlock(Linear, n_basis=2, gradient="adjoint")
+    block.gradient = "backprop"
     block.set_manifestation("rk4_classic", 5)
     with torch.no_grad():
         assert block(torch.randn(3, 4, dtype=torch.float64)).shape == (3, 4)
