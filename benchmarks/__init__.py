@@ -1,1 +1,1 @@
-"""Speed, measured: each module is a command that prints ratios and writes JSON."""
+"""Measurements of speed, memory and accuracy. Each is a command: python -m benchmarks.NAME."""

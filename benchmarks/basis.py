@@ -1,6 +1,8 @@
-"""What a smooth theta(t) costs: a training step with each basis over one with piecewise constants, at equal K.
+"""The cost of a smooth theta(t): a training step in each basis over one in piecewise constants.
 
-python -m benchmarks.basis
+    python -m benchmarks.basis
+
+Every basis has the same number of nodes.
 """
 
 import statistics
@@ -45,9 +47,8 @@ def main() -> None:
                 "seconds": statistics.median(values),
                 **ratio(values, seconds["piecewise_constant"]),
             }
-            print(
-                f"{name:8} {basis:18} {1e3 * found['seconds']:7.1f} ms a step; {shown(found)} of piecewise constants'"
-            )
+            milliseconds = f"{1e3 * found['seconds']:7.1f} ms a step"
+            print(f"{name:8} {basis:18} {milliseconds}, over piecewise constants {shown(found)}")
             result[f"{name} {basis}"] = found
     write(options.json, result, options.device)
 

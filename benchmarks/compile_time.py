@@ -1,9 +1,10 @@
-"""What compilation costs and brings: the network as a whole against its stitches and steps, over depth.
+"""The time of compilation over depth: the network as a whole, and by stitches and steps.
 
     python -m benchmarks.compile_time
 
-Every row is a process of its own with empty caches: the time of the first training step, which compiles, and the median
-of those after it. A whole network takes longer with each rate evaluation, so deep ones are compiled by steps alone.
+Every row is a process of its own with empty caches. It reports the time of the first training step,
+which compiles, and the median of the later steps. Compiling a whole network takes longer with each
+rate evaluation, so deep networks are compiled by steps alone.
 """
 
 import os
@@ -21,7 +22,7 @@ from contnet.training.classifier import how_to_compile
 def row(
     scheme: str, depth: int, as_a_whole: bool, rounds: int, device: str, threads: int
 ) -> dict[str, float]:
-    """Seconds of the first training step, and of one after it."""
+    """Return the seconds of the first training step and the median of the later ones."""
     torch.set_num_threads(threads)
     continuous.WHOLE_UP_TO = 10**6 if as_a_whole else 0
     network = ContinuousNet(initial_time_d=depth, scheme=scheme)
@@ -37,7 +38,7 @@ def main() -> None:
     made.add_argument("--scheme", default="rk4_classic")
     made.add_argument("--depths", type=int, nargs="+", default=[2, 4, 8, 16])
     made.add_argument(
-        "--whole", type=int, nargs="*", default=[2, 4], help="depths to compile as a whole, too"
+        "--whole", type=int, nargs="*", default=[2, 4], help="depths to compile as a whole as well"
     )
     options = made.parse_args()
     os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
@@ -64,14 +65,10 @@ def main() -> None:
     low, high = min(options.depths), max(options.depths)
     by_steps = found["steps"][high]["first"] / found["steps"][low]["first"]
     as_shipped = chosen[high]["first"] / chosen[low]["first"]
-    print(
-        f"first step at K={high} over K={low}: by steps {by_steps:.2f}, as contnet chooses {as_shipped:.2f}"
-    )
-    write(
-        options.json,
-        {**found, "by_steps": by_steps, "as_contnet_chooses": as_shipped},
-        options.device,
-    )
+    ratios = f"by steps {by_steps:.2f}, as contnet chooses {as_shipped:.2f}"
+    print(f"first step at K={high} over K={low}: {ratios}")
+    result = {**found, "by_steps": by_steps, "as_contnet_chooses": as_shipped}
+    write(options.json, result, options.device)
 
 
 if __name__ == "__main__":

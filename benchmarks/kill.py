@@ -1,10 +1,11 @@
-"""Killed at random moments and restarted each time, a run ends as the one that was never killed, bit for bit.
+"""Kill a run at random moments and resume it: it ends as an undisturbed run, bit for bit.
 
     python -m benchmarks.kill                           # 20 kills
-    python -m benchmarks.kill --processes 2 --kills 5   # two processes, either of which may be the one
+    python -m benchmarks.kill --processes 2 --kills 5   # kill one of two processes, at random
 
-The run is one on digits, with two refinements and a checkpoint every 0.2 s. Half of the kills wait for the next one to
-be under way. Weights, optimizer, learning rate and figures are compared; wall-clock times are left out.
+The run trains on digits, with two refinements and a checkpoint every 0.2 s. Half of the kills wait
+until a checkpoint is being written. Weights, optimizer, learning rate and figures are compared;
+wall-clock times are left out.
 """
 
 import argparse
@@ -23,21 +24,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from contnet.runs.folder import LAST, RESULT
+
 ROOT = Path(__file__).parents[1]
 RUN = (
-    *("model.alpha=4", "refine.epochs=[3,7]", "refine.variance=0.1", "lr_schedule.milestones=[9]"),
-    *(
-        "dataset.batch_size=32",
-        "callbacks.checkpoint.every_n_minutes=0.0033",
-        "trainer.accelerator=cpu",
-    ),
+    "model.alpha=4",
+    "refine.epochs=[3,7]",
+    "refine.variance=0.1",
+    "lr_schedule.milestones=[9]",
+    "dataset.batch_size=32",
+    "callbacks.checkpoint.every_n_minutes=0.0033",
+    "trainer.accelerator=cpu",
 )
 WALL_CLOCK = {"train_seconds", "images_per_second"}
 LONGEST_DELAY = 2.0
-"""Seconds from the beginning of training to a kill, at most."""
+"""The most seconds from the start of training to a kill."""
 
 
 def start(folder: Path, *overrides: str) -> subprocess.Popen[bytes]:
+    """Start a training run in `folder`, with its output in a log beside the folder."""
     command = [sys.executable, str(ROOT / "train.py"), *RUN, *overrides, f"hydra.run.dir={folder}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     log = (folder.parent / f"{folder.name}.log").open("ab")
@@ -47,21 +52,21 @@ def start(folder: Path, *overrides: str) -> subprocess.Popen[bytes]:
 
 
 def has_begun(folder: Path, n_logs: int) -> bool:
-    """Whether training has begun anew: TensorBoard's file is there."""
+    """Return whether training has started again: TensorBoard has begun a further log."""
     return len(list(folder.glob("tensorboard/events*"))) > n_logs
 
 
 def members(leader: int) -> list[int]:
-    """The processes that train: the leader and the children that are its like."""
+    """Return the processes that train: the leader and its children that run train.py."""
     children = Path(f"/proc/{leader}/task/{leader}/children").read_text().split()
-    like = [
+    training = [
         int(pid) for pid in children if b"train.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
-    return [leader, *like]
+    return [leader, *training]
 
 
 def wait_for_writing(folder: Path, process: subprocess.Popen[bytes]) -> None:
-    """Return as soon as a checkpoint is being written, or the run is over."""
+    """Return as soon as a checkpoint is being written or the run is over."""
     while process.poll() is None:
         for _ in range(1000):
             if any(name.startswith(".last") for name in os.listdir(folder / "checkpoints")):  # noqa: PTH208 (quickest)
@@ -69,10 +74,14 @@ def wait_for_writing(folder: Path, process: subprocess.Popen[bytes]) -> None:
 
 
 def kill_and_restart(folder: Path, n_kills: int, overrides: list[str]) -> tuple[int, int]:
-    """Train to the end through as many kills as fit in; returns how many there were, and how many during a writing."""
+    """Train to the end through at most `n_kills` kills.
+
+    Returns:
+        the number of kills, and how many of them interrupted the writing of a checkpoint.
+    """
     kills = while_writing = 0
     while True:
-        resume = ["ckpt_path=last"] if (folder / "checkpoints" / "last.ckpt").exists() else []
+        resume = ["ckpt_path=last"] if (folder / LAST).exists() else []
         n_logs = len(list(folder.glob("tensorboard/events*")))
         process = start(folder, *overrides, *resume)
         while process.poll() is None and not has_begun(folder, n_logs):
@@ -90,33 +99,29 @@ def kill_and_restart(folder: Path, n_kills: int, overrides: list[str]) -> tuple[
                 kills += 1
                 unfinished = list(folder.glob("checkpoints/.*"))
                 while_writing += bool(unfinished)
-                print(
-                    f"kill {kills}{', while a checkpoint was written' if unfinished else ''}",
-                    flush=True,
-                )
+                when = ", while a checkpoint was written" if unfinished else ""
+                print(f"kill {kills}{when}", flush=True)
                 continue
         if process.wait() != 0:
-            sys.exit(
-                f"the run failed: see {folder}.log\n{Path(f'{folder}.log').read_text()[-2000:]}"
-            )
+            sys.exit(f"the run failed:\n{Path(f'{folder}.log').read_text()[-2000:]}")
         return kills, while_writing
 
 
 def outcome(folder: Path) -> dict[str, Any]:
-    """All that a run leaves, but for wall-clock times."""
-    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    """Read weights, training state and figures of a run, without wall-clock times."""
+    checkpoint = torch.load(folder / LAST, weights_only=True)
     with (folder / "metrics.csv").open() as file:
         rows = [
             {k: v for k, v in row.items() if k not in WALL_CLOCK} for row in csv.DictReader(file)
         ]
-    result = json.loads((folder / "result.json").read_text())
+    result = json.loads((folder / RESULT).read_text())
     kept = {k: v for k, v in result.items() if k not in {*WALL_CLOCK, "overrides", "git_commit"}}
     parts = ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")
     return {**{part: checkpoint[part] for part in parts}, "metrics": rows, "result": kept}
 
 
 def differences(a: Any, b: Any, where: str = "") -> list[str]:
-    """Where two outcomes differ."""
+    """List the places where two outcomes differ."""
     if isinstance(a, Tensor):
         return [] if torch.equal(a, b) else [where]
     if isinstance(a, dict) and isinstance(b, dict):
@@ -140,10 +145,10 @@ def main() -> None:
     )
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     arguments = parser.parse_args()
     random.seed(arguments.seed)
-    options = [f"epochs={max(12, 2 * arguments.kills)}"]  # long enough for all of them
+    options = [f"epochs={max(12, 2 * arguments.kills)}"]  # long enough for all kills
     if arguments.processes > 1:
         options += ["trainer.strategy=ddp", f"trainer.devices={arguments.processes}"]
     with tempfile.TemporaryDirectory() as name:
@@ -154,10 +159,8 @@ def main() -> None:
         found = differences(outcome(folder / "through"), outcome(folder / "killed"))
     print(f"{kills} kills, {while_writing} of them while a checkpoint was written")
     if found:
-        sys.exit("the killed run ended differently:\n" + "\n".join(found[:20]))
-    print(
-        "weights, optimizer, learning rate and figures are those of the run that was never killed, bit for bit"
-    )
+        sys.exit("the killed run ended in another state:\n" + "\n".join(found[:20]))
+    print("weights, optimizer, learning rate and figures equal the undisturbed run's, bit for bit")
     if kills < arguments.kills:
         sys.exit(f"the run was over after {kills} of {arguments.kills} kills")
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a training step, sides that take turns, and the form of a result."""
+"""Tools of the benchmarks: a training step, sides that take turns, and the form of a result."""
 
 import argparse
 import json
@@ -19,11 +19,19 @@ from torch.utils.flop_counter import FlopCounterMode
 from contnet.runs import provenance
 
 OTHER_SOLVERS = {d.name: d.version for d in distributions() if d.name in ("torchdyn", "torchode")}
-"""Versions of those that are installed."""
+"""Versions of the installed solvers to compare with."""
 
 
 class TrainingStep:
-    """Forward, backward and an SGD step on random images of CIFAR's shape."""
+    """A training step on random images (batch_size, 3, 32, 32): forward, backward and SGD.
+
+    Args:
+        network: images -> logits (batch_size, 10).
+        batch_size: images of the step.
+        precision: precision of the forward pass under autocast; float32 turns autocast off.
+        channels_last: memory format of images and weights.
+        device: type of the device that the step runs on.
+    """
 
     def __init__(
         self,
@@ -52,7 +60,7 @@ class TrainingStep:
         self.optimizer.step()
 
     def flops(self) -> int:
-        """Floating-point operations of forward and backward."""
+        """Count the floating-point operations of forward and backward pass."""
         with FlopCounterMode(display=False) as counter:
             self()
         return counter.get_total_flops()
@@ -61,7 +69,10 @@ class TrainingStep:
 def in_turns(
     sides: Mapping[str, Callable[[], Any]], rounds: int, device: str = "cpu", warm_up: int = 2
 ) -> dict[str, list[float]]:
-    """Seconds of each side, which take turns, so that whatever else the machine does meets all of them alike."""
+    """Return the seconds of each side in each round.
+
+    The sides take turns, so that other work of the machine slows all of them alike.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(rounds + warm_up):
         for name, side in sides.items():
@@ -72,7 +83,7 @@ def in_turns(
 
 
 def clock(action: Callable[[], Any], device: str = "cpu") -> float:
-    """Wall time of an action in seconds."""
+    """Return the wall time of an action in seconds."""
     start = time.perf_counter()
     action()
     if device == "cuda":
@@ -81,10 +92,11 @@ def clock(action: Callable[[], Any], device: str = "cpu") -> float:
 
 
 class OwnProcess:
-    """A side in a process of its own, so that none finds what another has left in the heap; called, it runs once.
+    """A side in a process of its own, where no other side changes the heap. A call runs it once.
 
     Args:
-        make: (*arguments) -> the side, there.
+        make: (*arguments) -> the side; called in the new process.
+        device: type of the device to wait for after each run.
     """
 
     def __init__(
@@ -118,51 +130,49 @@ def _serve(
 
 
 def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The result of a function of a benchmark's, in a process that nothing else has left traces in."""
+    """Call a function in a new process, where nothing has run before, and return its result."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def ratio(a: list[float], b: list[float]) -> dict[str, float]:
-    """Median of a over b, turn by turn, with its quartiles."""
+    """Return the median of a over b, round by round, with its quartiles."""
     ratios = [x / y for x, y in zip(a, b, strict=True)]
     low, _, high = statistics.quantiles(ratios, n=4)
     return {"median": statistics.median(ratios), "low": low, "high": high}
 
 
 def shown(found: Mapping[str, float]) -> str:
-    """A ratio in words."""
+    """Write a ratio in words."""
     return f"{found['median']:.3f} (quartiles {found['low']:.3f} to {found['high']:.3f})"
 
 
 def parser(
     description: str | None, name: str, rounds: int | None = None
 ) -> argparse.ArgumentParser:
-    """The options that every benchmark has."""
+    """Return a parser of the options that every benchmark has."""
     made = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     if rounds is not None:
-        made.add_argument(
-            "--rounds", type=int, default=rounds, help="times that each side is measured"
-        )
+        made.add_argument("--rounds", type=int, default=rounds, help="measurements of each side")
     made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     made.add_argument("--json", type=Path, default=Path(f"outputs/benchmarks/{name}.json"))
     return made
 
 
 def machine(device: str = "cpu") -> str:
-    """Where a figure was measured."""
+    """Name the machine that a figure was measured on, and its version of torch."""
     return f"{provenance.machine(torch.device(device))}, torch {torch.__version__}"
 
 
 def write(path: Path, result: dict[str, Any], device: str = "cpu") -> None:
-    """Keep a result, with its machine, and say where."""
+    """Save a result with its machine and versions as JSON, and print the file's name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = {
+    content = {
         **result,
         "machine": machine(device),
         "versions": {**provenance.versions(), **OTHER_SOLVERS},
     }
-    path.write_text(json.dumps(found, indent=2) + "\n")
+    path.write_text(json.dumps(content, indent=2) + "\n")
     print(f"{machine(device)}; written to {path}")

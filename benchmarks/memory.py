@@ -1,9 +1,10 @@
-"""Memory of a training step: checkpoints and the adjoint against backprop, and what each node of depth adds.
+"""Memory of a training step: checkpoints and the adjoint over backprop, and each further node.
 
     python -m benchmarks.memory
 
-Peak of one training step over what the process holds between steps (parameters, gradients, momentum), each side in a
-process of its own; on a CPU the resident set as Linux counts it. Times are taken in one process, the sides in turns.
+The peak of one training step is counted from the memory that the process holds between steps:
+parameters, gradients, momentum. Each side has a process of its own. On a CPU the resident set of
+Linux is measured. Times are measured in one process, where the sides take turns.
 """
 
 import gc
@@ -29,10 +30,14 @@ def training_step(scheme: str, depth: int, gradient: str, device: str) -> Traini
 
 
 def peak(scheme: str, depth: int, gradient: str, device: str, threads: int) -> dict[str, float]:
-    """Bytes: the peak of a step over what is held between steps, and the parameters with what goes with them."""
+    """Return the bytes of a step's peak, and those held between steps.
+
+    Parameters, gradients and momentum are held between steps; the peak is counted from there.
+    """
     torch.set_num_threads(threads)
     step = training_step(scheme, depth, gradient, device)
-    # A first step makes momentum and whatever the libraries keep; a small one, lest the heap keep a large one's.
+    # The first step allocates the momentum, and memory that the libraries keep. It is a small one,
+    # because the heap would keep the memory of a large one.
     images, labels = step.images, step.labels
     step.images, step.labels = images[:2], labels[:2]
     step()
@@ -44,14 +49,17 @@ def peak(scheme: str, depth: int, gradient: str, device: str, threads: int) -> d
         before = torch.cuda.memory_allocated()
         step()
         return {"peak": torch.cuda.max_memory_allocated() - before, "held": held}
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew from what is resident now
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM to VmRSS
     before = resident("VmRSS")
     step()
     return {"peak": resident("VmHWM") - before, "held": held}
 
 
 def saved_bytes(network: nn.Module, x: Tensor) -> int:
-    """What the forward pass keeps for the backward one, each storage counted once, parameters left out."""
+    """Count the bytes that the forward pass saves for the backward pass, parameters left out.
+
+    Each storage counts once.
+    """
     own = {p.untyped_storage().data_ptr() for p in network.parameters()}
     kept: dict[int, int] = {}
     held = []
@@ -60,7 +68,7 @@ def saved_bytes(network: nn.Module, x: Tensor) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             kept[storage.data_ptr()] = storage.nbytes()
-            held.append(tensor)  # else its address would be given to another
+            held.append(tensor)  # keeps its address from being used again
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
@@ -69,71 +77,67 @@ def saved_bytes(network: nn.Module, x: Tensor) -> int:
 
 
 def resident(which: str) -> int:
-    """Bytes of this process in memory, now (VmRSS) or at most so far (VmHWM)."""
+    """Return the bytes of this process in memory: now (VmRSS) or at the peak so far (VmHWM)."""
     found = re.search(rf"{which}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     return 1024 * int(found[1])
 
 
 def activations_of_a_node(device: str) -> float:
-    """Bytes that autograd keeps for a further node, Euler's method."""
+    """Return the bytes that autograd saves for a further node with Euler's method."""
     with torch.autocast(device, torch.bfloat16):
         one, two = (training_step("euler", depth, "backprop", device) for depth in (1, 2))
         return saved_bytes(two.network, two.images) - saved_bytes(one.network, one.images)
 
 
+def measured(scheme: str, depth: int, gradient: str, device: str) -> dict[str, float]:
+    """Return the peak of a side, measured in a process of its own, and print it."""
+    threads = torch.get_num_threads()
+    found: dict[str, float] = in_fresh_process(peak, scheme, depth, gradient, device, threads)
+    name = f"{scheme}, K={depth}, {gradient}:"
+    at_peak, held = found["peak"] / 1e6, found["held"] / 1e6
+    print(f"{name:34} {at_peak:8.1f} MB at the peak, {held:5.1f} MB held", flush=True)
+    return found
+
+
+def over_backprop(scheme: str, device: str, rounds: int) -> dict[str, Any]:
+    """Compare memory and time of the other gradients with backprop's, at the greatest depth."""
+    deep = DEPTHS[-1]
+    kept = {gradient: measured(scheme, deep, gradient, device) for gradient in GRADIENTS}
+    steps = {gradient: training_step(scheme, deep, gradient, device) for gradient in GRADIENTS}
+    seconds = in_turns(steps, rounds, device, warm_up=1)
+    found: dict[str, Any] = {}
+    for gradient in GRADIENTS[1:]:
+        memory = kept[gradient]["peak"] / kept["backprop"]["peak"]
+        time = ratio(seconds[gradient], seconds["backprop"])
+        found[gradient] = {"memory": memory, "time": time}
+        sides = f"{gradient} over backprop, {scheme}, K={deep}"
+        print(f"{sides}: memory {memory:.3f}, time {shown(time)}")
+    return {"kept": kept, "over_backprop": found}
+
+
+def each_further_node(device: str) -> dict[str, Any]:
+    """Measure what a further node costs with Euler's method and backprop."""
+    depths = {depth: measured("euler", depth, "backprop", device) for depth in DEPTHS}
+
+    def bytes_per_node(shallow: int, deep: int) -> float:
+        return (depths[deep]["peak"] - depths[shallow]["peak"]) / (deep - shallow)
+
+    per_node = bytes_per_node(DEPTHS[0], DEPTHS[-1])
+    between = ", ".join(f"{bytes_per_node(a, b) / 1e6:.1f}" for a, b in pairwise(DEPTHS))
+    saved = activations_of_a_node(device)
+    depths_in_words = " to ".join(map(str, DEPTHS))
+    print(f"Euler, each further node: {per_node / 1e6:.1f} MB ({depths_in_words} nodes: {between})")
+    print(f"  of which autograd saves {saved / 1e6:.1f} MB of activations for the backward pass")
+    return {"depths": depths, "bytes_per_node": per_node, "activation_bytes_per_node": saved}
+
+
 def main() -> None:
     made = parser(__doc__, "memory", rounds=5)
-    made.add_argument(
-        "--scheme", default="rk4", help="one that torchdiffeq has, too, for the adjoint"
-    )
+    made.add_argument("--scheme", default="rk4", help="one that torchdiffeq has for the adjoint")
     options = made.parse_args()
-    device, threads = options.device, torch.get_num_threads()
-
-    def measured(scheme: str, depth: int, gradient: str) -> dict[str, float]:
-        found: dict[str, float] = in_fresh_process(peak, scheme, depth, gradient, device, threads)
-        name = f"{scheme}, K={depth}, {gradient}:"
-        print(
-            f"{name:34} {found['peak'] / 1e6:8.1f} MB at the peak, {found['held'] / 1e6:5.1f} MB held",
-            flush=True,
-        )
-        return found
-
-    kept = {gradient: measured(options.scheme, DEPTHS[-1], gradient) for gradient in GRADIENTS}
-    depths = {depth: measured("euler", depth, "backprop") for depth in DEPTHS}
-    steps = {
-        gradient: training_step(options.scheme, DEPTHS[-1], gradient, device) for gradient in kept
-    }
-    seconds = in_turns(steps, options.rounds, device, warm_up=1)
-    over_backprop: dict[str, dict[str, Any]] = {
-        gradient: {
-            "memory": kept[gradient]["peak"] / kept["backprop"]["peak"],
-            "time": ratio(seconds[gradient], seconds["backprop"]),
-        }
-        for gradient in GRADIENTS[1:]
-    }
-    shallow, deep = DEPTHS[0], DEPTHS[-1]
-    per_node = (depths[deep]["peak"] - depths[shallow]["peak"]) / (deep - shallow)
-    between = [(depths[b]["peak"] - depths[a]["peak"]) / (b - a) for a, b in pairwise(DEPTHS)]
-    kept_per_node = activations_of_a_node(device)
-    for gradient, found in over_backprop.items():
-        memory, time = found["memory"], shown(found["time"])
-        print(
-            f"{gradient} over backprop, {options.scheme}, K={deep}: memory {memory:.3f}, time {time}"
-        )
-    each = ", ".join(f"{n / 1e6:.1f}" for n in between)
-    print(
-        f"Euler, for each further node: {per_node / 1e6:.1f} MB (from 1 to 2, 4, 8 and 16 nodes: {each})"
-    )
-    print(f"  of which autograd keeps {kept_per_node / 1e6:.1f} MB of activations for the way back")
-    result = {
-        "kept": kept,
-        "depths": depths,
-        "over_backprop": over_backprop,
-        "bytes_per_node": per_node,
-    }
-    result["activation_bytes_per_node"] = kept_per_node
-    write(options.json, result, device)
+    compared = over_backprop(options.scheme, options.device, options.rounds)
+    write(options.json, {**compared, **each_further_node(options.device)}, options.device)
 
 
 if __name__ == "__main__":

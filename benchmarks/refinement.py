@@ -1,9 +1,10 @@
-"""What refinement saves: time to train 1-1-1 -> 8-8-8, refined at epochs 30, 50, 70 of 120, over 8-8-8 throughout.
+"""The time that refinement saves: training 1-1-1 -> 8-8-8 over training 8-8-8 throughout.
 
     python -m benchmarks.refinement
 
-The time of a training step is measured at every depth, the depths taking turns, and put together by the schedule;
-beside it stands the same ratio of floating-point operations, which is what the arithmetic alone allows.
+The schedule refines at epochs 30, 50 and 70 of 120. The time of a training step is measured at
+every depth, and the schedule weighs the depths. The ratio of floating-point operations is printed
+as well: the arithmetic alone takes that share.
 """
 
 import statistics
@@ -18,7 +19,7 @@ EPOCHS = {1: 30, 2: 20, 4: 20, 8: 50}  # of 120, refined at 30, 50, 70
 
 
 def refined(depth: int, scheme: str) -> ContinuousNet:
-    """The network of the seed's row, refined to `depth`."""
+    """Return the network of one node a block, refined to `depth` nodes."""
     network = ContinuousNet(scheme=scheme)
     for _ in range(DEPTHS.index(depth)):
         network.refine()
@@ -26,7 +27,7 @@ def refined(depth: int, scheme: str) -> ContinuousNet:
 
 
 def saved(cost: dict[int, float]) -> float:
-    """Cost of the refined run over that of the deepest network throughout."""
+    """Return the cost of the refined run over that of the deepest network throughout."""
     return sum(EPOCHS[depth] * cost[depth] for depth in DEPTHS) / (
         sum(EPOCHS.values()) * cost[DEPTHS[-1]]
     )
@@ -63,12 +64,10 @@ def main() -> None:
         "settings": {key: str(value) for key, value in vars(options).items()},
     }
     for depth in DEPTHS:
-        print(
-            f"depth {depth}: {1 / medians[depth]:6.2f} steps/s  {flops[depth] / 1e9:7.1f} GFLOP a step"
-        )
-    print(
-        f"refined over 8-8-8 throughout: {ratio:.3f} of the time (quartiles {low:.3f} to {high:.3f})"
-    )
+        speed, arithmetic = 1 / medians[depth], flops[depth] / 1e9
+        print(f"depth {depth}: {speed:6.2f} steps/s  {arithmetic:7.1f} GFLOP a step")
+    quartiles = f"(quartiles {low:.3f} to {high:.3f})"
+    print(f"refined over 8-8-8 throughout: {ratio:.3f} of the time {quartiles}")
     print(f"arithmetic alone:              {bound:.3f}")
     write(options.json, result, options.device)
 

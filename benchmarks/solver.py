@@ -1,15 +1,17 @@
-"""An ODE block alone: its time over the number of steps, beside other solvers, and the precision of its state.
+"""An ODE block alone: its time over the number of steps and over other solvers, and its precision.
 
     python -m benchmarks.solver
 
-Forward and backward pass of a block of one node, float32 and eager but for the last part. torchdyn and torchode take
-part where they are installed.
+The times are of the forward and backward pass of a block of one node, in float32 and eager.
+torchdiffeq is compared with, and torchdyn and torchode if they are installed. The last part
+measures how the precision of the state x(t) changes x(1).
 """
 
 import copy
 import statistics
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +33,7 @@ def residual_unit() -> nn.Module:
 
 
 def training(solver: Solver, x: Tensor) -> Callable[[], None]:
-    """Forward and backward."""
+    """Return a forward and backward pass as a function without arguments."""
 
     def run() -> None:
         solver(x).sum().backward()
@@ -60,7 +62,7 @@ def with_torchdyn(rate: nn.Module, n: int, method: str) -> Solver:
 
 
 def with_torchode(rate: nn.Module, n: int, method: str) -> Solver:
-    """Euler's method alone: torchode has no RK4. Its states are vectors."""
+    """Solve by Euler's method: torchode has no RK4. Its states are vectors (N, C H W)."""
     import torchode
 
     def solve(x: Tensor) -> Tensor:
@@ -78,7 +80,7 @@ def with_torchode(rate: nn.Module, n: int, method: str) -> Solver:
 
 
 def bfloat16_state(block: ODEBlock, x: Tensor) -> Tensor:
-    """Euler's method with a state that is rounded to bfloat16 after each step."""
+    """Integrate by Euler's method with a state that is rounded to bfloat16 after each step."""
     (node,) = block.nodes
     for _ in range(block.n_time_steps):
         x = (x + node(x) / block.n_time_steps).bfloat16()
@@ -86,7 +88,11 @@ def bfloat16_state(block: ODEBlock, x: Tensor) -> Tensor:
 
 
 def precision_of_the_state(x: Tensor, device: str) -> dict[int, dict[str, float]]:
-    """Distance of x(1) from that of the same steps in float64, over the way from x(0), with rates in bfloat16."""
+    """Return the error of x(1) for each number of steps, and for states in float32 and bfloat16.
+
+    The error is the distance from the result of equal steps in float64, over the distance from x(0)
+    to there. Rates are in bfloat16.
+    """
     block = ODEBlock(residual_unit, epsilon=1.0).to(device).eval()
     found = {}
     for n in N_TIME_STEPS:
@@ -102,25 +108,23 @@ def precision_of_the_state(x: Tensor, device: str) -> dict[int, dict[str, float]
     return found
 
 
-def main() -> None:
-    made = parser(__doc__, "solver", rounds=9)
-    made.add_argument("--batch-size", type=int, default=128)
-    options = made.parse_args()
-    device = options.device
-    torch.manual_seed(0)
-    x = torch.randn(options.batch_size, CHANNELS, 8, 8, device=device)
+def time_over_steps(x: Tensor, rounds: int, device: str) -> dict[str, Any]:
+    """Measure the time for each number of steps, and its residuals from a line through the origin.
 
+    The line is the least-squares fit of the relative residuals.
+    """
     blocks = {str(n): ODEBlock(residual_unit, n_time_steps=n).to(device) for n in N_TIME_STEPS}
-    seconds = in_turns(
-        {n: training(block, x) for n, block in blocks.items()}, options.rounds, device
-    )
+    seconds = in_turns({n: training(block, x) for n, block in blocks.items()}, rounds, device)
     medians = {int(n): statistics.median(values) for n, values in seconds.items()}
-    # Least squares of the relative residuals, for a line through the origin.
     slope = sum(m / n for n, m in medians.items()) / sum((m / n) ** 2 for n, m in medians.items())
     residuals = {n: median * slope / n - 1 for n, median in medians.items()}
     print(f"time = n_time_steps x {1e3 / slope:.2f} ms; residuals:")
     print("  " + ", ".join(f"{n}: {100 * residual:+.1f} %" for n, residual in residuals.items()))
+    return {"milliseconds": {n: 1e3 * m for n, m in medians.items()}, "residuals": residuals}
 
+
+def time_over_other_solvers(x: Tensor, rounds: int, device: str) -> dict[str, dict[str, float]]:
+    """Compare the installed solvers with contnet, by Euler's method and RK4."""
     others: dict[str, Callable[[nn.Module, int, str], Solver]] = {"torchdiffeq": with_torchdiffeq}
     if find_spec("torchdyn"):
         others["torchdyn"] = with_torchdyn
@@ -133,24 +137,29 @@ def main() -> None:
         for name, make in others.items():
             if method == "euler" or name != "torchode":
                 sides[name] = training(make(copy.deepcopy(block.nodes[0]), 8, method), x)
-        found = in_turns(sides, options.rounds, device)
+        seconds = in_turns(sides, rounds, device)
         for name in sides:
             if name != "contnet":
-                compared[f"{name}_{method}"] = over = ratio(found[name], found["contnet"])
+                over = compared[f"{name}_{method}"] = ratio(seconds[name], seconds["contnet"])
                 print(f"{name} over contnet, {method}, 8 steps: {shown(over)}")
+    return compared
 
-    precision = precision_of_the_state(x, device)
-    print("distance of x(1) from float64, relative to the way it went, rates in bfloat16 (Euler):")
-    for n, distances in precision.items():
-        print(
-            f"  {n:2} steps: state in float32 {distances['float32']:.1e}, in bfloat16 {distances['bfloat16']:.1e}"
-        )
-    result = {
-        "milliseconds": {n: 1e3 * m for n, m in medians.items()},
-        "residuals": residuals,
-        "others": compared,
-    }
-    write(options.json, {**result, "precision": precision}, device)
+
+def main() -> None:
+    made = parser(__doc__, "solver", rounds=9)
+    made.add_argument("--batch-size", type=int, default=128)
+    options = made.parse_args()
+    device = options.device
+    torch.manual_seed(0)
+    x = torch.randn(options.batch_size, CHANNELS, 8, 8, device=device)
+    result = time_over_steps(x, options.rounds, device)
+    result["others"] = time_over_other_solvers(x, options.rounds, device)
+    result["precision"] = precision_of_the_state(x, device)
+    print("error of x(1) over its distance from x(0), Euler, rates in bfloat16:")
+    for n, errors in result["precision"].items():
+        in_float32, in_bfloat16 = errors["float32"], errors["bfloat16"]
+        print(f"  {n:2} steps: {in_float32:.1e} with x in float32, {in_bfloat16:.1e} in bfloat16")
+    write(options.json, result, device)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""A training step: contnet, a plain ResNet of equal arithmetic, and the same network integrated by stock torchdiffeq.
+"""A training step: contnet, a ResNet of equal arithmetic, and contnet integrated by torchdiffeq.
 
     python -m benchmarks.step
 
-As fast as each goes: bf16, channels last, compiled, with a heap that keeps what is freed, as train.py has it. As
-torchdiffeq's users run it: float32, NCHW, eager; contnet in that setting, too. Every side has a process of its own, and
-they take turns.
+Fast sides are as train.py runs them: bf16, channels last, compiled, with a heap that keeps freed
+memory. Plain sides are as users run torchdiffeq: float32, channels first, eager. Every side has a
+process of its own, and the sides take turns.
 """
 
 import statistics
@@ -29,7 +29,10 @@ PLAIN = ("stock_euler", "our_euler", "stock_rk4", "our_rk4")
 
 
 class StockBlock(nn.Module):
-    """An ODE block as one writes it with torchdiffeq: the interval of theta is looked up at each evaluation."""
+    """An ODE block of piecewise constants as users of torchdiffeq write it.
+
+    Each evaluation of the rate looks up the interval of theta(t).
+    """
 
     def __init__(self, block: ODEBlock, method: str) -> None:
         super().__init__()
@@ -49,7 +52,7 @@ class StockBlock(nn.Module):
 
 
 def stock(scheme: str) -> ContinuousNet:
-    """A ContinuousNet that leaves the integration to torchdiffeq."""
+    """Return a ContinuousNet that torchdiffeq integrates."""
     network = ContinuousNet(initial_time_d=2, scheme=scheme)
     depth = depth_time(network)
     blocks = depth.blocks if depth else ()
@@ -82,7 +85,7 @@ def plain(name: str, device: str) -> Callable[[], None]:
 
 
 def several(step: TrainingStep) -> None:
-    """A turn: the first step of it finds caches full of other sides' data."""
+    """Take several steps: the first one finds the caches full of another side's data."""
     for _ in range(STEPS_A_TURN):
         step()
 
@@ -106,21 +109,18 @@ def main() -> None:
     for name, median in medians.items():
         print(f"{name:17} {1e3 * median:7.1f} ms a step")
     arithmetic = work["our_rk4"] / work["our_euler"]
-    print(f"Euler over ResNet-20, compiled:           {shown(found['euler_over_resnet'])}")
-    print(
-        f"RK4 over Euler, compiled:                 {shown(found['rk4_over_euler'])}; arithmetic {arithmetic:.2f}"
-    )
-    print(
-        f"torchdiffeq as its users run it, Euler:   {shown(found['stock_over_fast_euler'])} times contnet's time"
-    )
-    print(f"torchdiffeq as its users run it, RK4:     {shown(found['stock_over_fast_rk4'])} times")
-    print(
-        f"torchdiffeq, everything else equal, Euler: {shown(found['stock_over_plain_euler'])} times"
-    )
-    print(f"torchdiffeq, everything else equal, RK4:  {shown(found['stock_over_plain_rk4'])} times")
-    write(
-        options.json, {"seconds": medians, "arithmetic_rk4_over_euler": arithmetic, **found}, device
-    )
+    for line, key in (
+        ("Euler over ResNet-20, compiled", "euler_over_resnet"),
+        ("RK4 over Euler, compiled", "rk4_over_euler"),
+        ("torchdiffeq, plain, over contnet, fast, Euler", "stock_over_fast_euler"),
+        ("torchdiffeq, plain, over contnet, fast, RK4", "stock_over_fast_rk4"),
+        ("torchdiffeq over contnet, both plain, Euler", "stock_over_plain_euler"),
+        ("torchdiffeq over contnet, both plain, RK4", "stock_over_plain_rk4"),
+    ):
+        print(f"{line + ':':46} {shown(found[key])}")
+    print(f"{'arithmetic of RK4 over Euler:':46} {arithmetic:.3f}")
+    result = {"seconds": medians, "arithmetic_rk4_over_euler": arithmetic, **found}
+    write(options.json, result, device)
 
 
 if __name__ == "__main__":

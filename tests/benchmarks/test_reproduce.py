@@ -71,7 +71,7 @@ def test_the_comparison_has_the_seeds_figures_beside_mean_and_deviation(
     code, printed = reproduced("cifar10/resnet20", modern, "--seeds", "0", "1", "--set", everywhere)
     assert (code, "error: 1 of 4 runs failed" in printed) == (1, True)
     row, _ = rows(tmp_path / "table" / "table.csv")
-    assert (row["seed_accuracy"], row["seed_minutes"], row["epochs"], row["seeds"]) == (
+    assert (row["original_accuracy"], row["original_minutes"], row["epochs"], row["seeds"]) == (
         "91.31",
         "48",
         "30",

@@ -14,7 +14,7 @@ from contnet.data.images import ArrayImages
 from tests.configuration import CONF, composed
 
 ROWS = options_of("experiment")
-SEEDS_FIGURE = re.compile(r"^# seed: ([\d.]+) % in (\d+) minutes$", re.MULTILINE)
+SEEDS_FIGURE = re.compile(r"^# original: ([\d.]+) % in (\d+) minutes$", re.MULTILINE)
 
 
 def seeds_figures(row: str) -> tuple[float, int] | None:
