@@ -1,4 +1,4 @@
-"""Where a figure comes from: machine, versions, commit."""
+"""The origin of a figure: machine, versions and commit."""
 
 import platform
 import re
@@ -19,30 +19,38 @@ PACKAGES = (
     "torchdiffeq",
     "torchmetrics",
 )
+"""The packages that a result depends on."""
 
 
 def machine(device: torch.device) -> str:
-    """What a figure was measured on: a GPU's name, or the processor's and the number of threads."""
+    """Return the name of a GPU, or the name of the processor and the number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")  # where there is none, the platform knows its processor's name
-    models = (
-        re.findall(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
-        if cpuinfo.exists()
-        else []
-    )
-    name = models[0] if models else platform.processor() or platform.machine()
-    return f"{name}, {torch.get_num_threads()} {'thread' if torch.get_num_threads() == 1 else 'threads'}"
+    n_threads = torch.get_num_threads()
+    return f"{_processor()}, {n_threads} {'thread' if n_threads == 1 else 'threads'}"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")  # Linux, where the platform knows the architecture alone
+    if cpuinfo.exists():
+        model = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
+        if model:
+            return model[1]
+    return platform.processor() or platform.machine()
 
 
 def versions() -> dict[str, str]:
-    """Those of the packages that a result depends on."""
+    """Return the versions of contnet and of the packages that a result depends on."""
     return {"contnet": contnet.__version__, **{package: version(package) for package in PACKAGES}}
 
 
 def git_commit() -> str | None:
+    """Return the commit of the package's files, or None outside a git repository.
+
+    "-dirty" follows it where the files differ from the commit.
+    """
     folder = str(Path(__file__).parent)
-    # With "-dirty" behind it where the files are no longer those of the commit, and by no tag's name.
+    # --exclude: a tag would stand in place of the commit.
     command = ["git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -51,5 +59,5 @@ def git_commit() -> str | None:
 
 
 def relative(path: Path) -> Path:
-    """A path as it is typed from here."""
+    """Return a path relative to the current folder, or unchanged if it lies elsewhere."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
