@@ -23,8 +23,8 @@ from contnet.commands.messages import CONF, explain, is_the_users
 from contnet.commands.several_processes import for_this_process
 from contnet.commands.sweep_summary import SweepSummary, write_summary
 from contnet.errors import ConfigError, Refusal, RunError, StopRun
+from contnet.processes import rank
 from contnet.runs import resume
-from contnet.runs.processes import rank
 from contnet.runs.resume import RunFolder
 
 

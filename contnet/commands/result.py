@@ -12,7 +12,8 @@ from rich.table import Table
 from torch import nn
 
 from contnet.ode.depth_time import depth_time
-from contnet.runs.provenance import git_commit, machine, relative, versions
+from contnet.runs.folder import relative
+from contnet.runs.provenance import git_commit, machine, versions
 from contnet.runs.resume import flat
 from contnet.training.callbacks.throughput import Throughput
 

@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 from pytorch_lightning import Trainer
 
 from contnet.errors import ConfigError
+from contnet.processes import rank
 from contnet.runs import resume
-from contnet.runs.processes import rank
 
 
 def check_processes(trainer: Trainer, config: DictConfig) -> None:

@@ -36,7 +36,8 @@ from contnet.ode.schemes import ADAPTIVE_SCHEMES, SCHEMES
 from contnet.runs import checkpoint as checkpoints
 from contnet.runs import resume
 from contnet.runs.checkpoint import Record
-from contnet.runs.provenance import machine, relative
+from contnet.runs.folder import relative
+from contnet.runs.provenance import machine
 from contnet.training.transplant import with_network
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from contnet.errors import ConfigError
-from contnet.runs.processes import rank
+from contnet.processes import rank
 from contnet.runs.resume import LAST
 from contnet.runs.tables import write_csv
 

@@ -56,8 +56,3 @@ def git_commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def relative(path: Path) -> Path:
-    """Return a path relative to the current folder, or unchanged if it lies elsewhere."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from contnet.errors import ConfigError, Refusal
-from contnet.runs.processes import rank
+from contnet.processes import rank
 
 LAST = Path("checkpoints") / "last.ckpt"
 RECORD = Path(".hydra")

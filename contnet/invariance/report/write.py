@@ -25,7 +25,8 @@ from contnet.invariance.report.page import page
 from contnet.invariance.report.pictures import pictures
 from contnet.invariance.result import Figures, Result
 from contnet.invariance.study import Study
-from contnet.runs.provenance import relative, versions
+from contnet.runs.folder import relative
+from contnet.runs.provenance import versions
 from contnet.runs.tables import write_csv
 
 PLAIN = re.compile(r"[\w./=,\[\]+-]+")  # needs no quotes in a shell
