@@ -33,7 +33,7 @@ class Images(Protocol):
 
     @property
     def in_memory(self) -> bool:
-        """Whether `take` only copies pixels, and decodes none."""
+        """True if `take` copies pixels, and decodes no file."""
 
     def fingerprint(self) -> bytes:
         """Identify the images and labels: equal data, equal digest."""

@@ -18,8 +18,9 @@ class DivergedError(RunError):
 class DivergenceWatch(Callback):
     """Ends a run whose loss is NaN or infinite, and reports the step at which that began.
 
-    To read the loss, the program waits for the GPU, and processes send each other a message. In
-    these cases the loss is read every 50 steps, and always before the checkpoint of an epoch.
+    Reading the loss makes the program wait for a GPU, and takes a message between processes. So on
+    a GPU, or in several processes, the loss is read every 50 steps, and before the checkpoint of
+    each epoch.
 
     Raises:
         DivergedError: during training.
@@ -46,7 +47,7 @@ class DivergenceWatch(Callback):
             return
         lr = trainer.optimizers[0].param_groups[0]["lr"]
         raise DivergedError(
-            f"the loss is NaN or infinite since step {step} "
+            f"the loss has been NaN or infinite since step {step} "
             f"(epoch {trainer.current_epoch}, lr {lr:g}); lower optimizer.lr, "
             "set trainer.gradient_clip_val or model.use_skipinit=true, or train in float32"
         )
