@@ -1,6 +1,6 @@
 """Residual networks whose runs of residual units are ODE blocks."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -94,30 +94,19 @@ class ContinuousNet(nn.Module):
         n_time_steps = initial_time_d * n_time_steps_per
         epsilon = float(initial_time_d) if time_epsilon is None else time_epsilon
         arguments.number("time_epsilon", epsilon, minimum=0, exclusive=True)
-        widths = _widths(alpha, widen_factor)
-        unit = partial(
-            ResidualUnit,
-            batch_norm=arguments.boolean("batch_norm", batch_norm),
-            use_skipinit=arguments.boolean("use_skipinit", use_skipinit),
-            activation_before_conv=arguments.boolean(
-                "activation_before_conv", activation_before_conv
-            ),
-        )
+        unit = _unit(batch_norm, use_skipinit, activation_before_conv)
         residual = unit if arguments.boolean("stitch", stitch) else None
-        first_stitch = stitch and widen_factor is None
+        widths = _widths(alpha, widen_factor)
 
         self.stem = make_stem(in_channels, alpha, batch_norm=batch_norm)
-        self.stitches = nn.ModuleList()
-        nodes: list[nn.ModuleList] = []
-        for segment, (incoming, channels) in enumerate(pairwise((alpha, *widths))):
-            stride = 1 if segment == 0 else 2
-            widens = stride > 1 or incoming != channels
-            self.stitches.append(
-                make_stitch(incoming, channels, stride, residual, epsilon / n_time_steps)
-                if widens or first_stitch
-                else nn.Identity()
-            )
-            nodes.append(nn.ModuleList(unit(channels, channels) for _ in range(initial_time_d)))
+        self.stitches, nodes = _segments(
+            (alpha, *widths),
+            unit,
+            residual,
+            initial_time_d,
+            epsilon / n_time_steps,
+            stitch and widen_factor is None,
+        )
         head = make_head(widths[-1], num_classes, batch_norm=batch_norm and activation_before_conv)
         _initialise([self.stem, self.stitches, *nodes, head], nodes)
         block = partial(
@@ -218,6 +207,18 @@ class WideContinuousNet(ContinuousNet):
         )
 
 
+def _unit(
+    batch_norm: bool, use_skipinit: bool, activation_before_conv: bool
+) -> Callable[..., ResidualUnit]:
+    """Return a function of channels in, channels out and stride that makes residual units."""
+    return partial(
+        ResidualUnit,
+        batch_norm=arguments.boolean("batch_norm", batch_norm),
+        use_skipinit=arguments.boolean("use_skipinit", use_skipinit),
+        activation_before_conv=arguments.boolean("activation_before_conv", activation_before_conv),
+    )
+
+
 def _widths(alpha: int, widen_factor: int | None) -> tuple[int, ...]:
     """Return the channels of the three segments."""
     arguments.integer("alpha", alpha, minimum=1)
@@ -225,6 +226,29 @@ def _widths(alpha: int, widen_factor: int | None) -> tuple[int, ...]:
         return (alpha, 2 * alpha, 4 * alpha)
     arguments.integer("widen_factor", widen_factor, minimum=1)
     return tuple(factor * alpha * widen_factor for factor in (1, 2, 4))
+
+
+def _segments(
+    widths: tuple[int, ...],
+    unit: Callable[..., ResidualUnit],
+    residual: Callable[..., ResidualUnit] | None,
+    n_nodes: int,
+    epsilon: float,
+    first_stitch: bool,
+) -> tuple[nn.ModuleList, list[nn.ModuleList]]:
+    """Return the stitches and the ODE blocks' nodes of three segments.
+
+    `widths` are the channels of the stem and of each segment. Without `first_stitch` the first
+    segment has none, unless it is wider than the stem.
+    """
+    stitches, nodes = nn.ModuleList(), []
+    for stride, (incoming, channels) in zip((1, 2, 2), pairwise(widths), strict=True):
+        if stride == 1 and incoming == channels and not first_stitch:
+            stitches.append(nn.Identity())
+        else:
+            stitches.append(make_stitch(incoming, channels, stride, residual, epsilon))
+        nodes.append(nn.ModuleList(unit(channels, channels) for _ in range(n_nodes)))
+    return stitches, nodes
 
 
 def _initialise(parts: Iterable[nn.Module], nodes: Iterable[nn.Module]) -> None:

@@ -14,7 +14,7 @@ set up.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from contnet import arguments
 from contnet.ode import polynomials
-from contnet.ode.combination import Combination
+from contnet.ode.combination import Combination, recombined
 from contnet.ode.polynomials import Polynomial
 
 Weights = tuple[tuple[int, float], ...]
@@ -129,6 +129,12 @@ class Basis(ABC):
         """
         refined = replace(self, n_basis=self.n_refined)
         return refined, list(projection(self, refined))
+
+
+def in_basis(nodes: nn.ModuleList, old: Basis, new: Basis, rows: Sequence[Row]) -> nn.ModuleList:
+    """Return the nodes of the basis `new`, each the sum of nodes of `old` that its row gives."""
+    weighted = [[(k, float(weight)) for k, weight in row] for row in rows]
+    return recombined(nodes, weighted, nodal_before=old.nodal, nodal=new.nodal)
 
 
 @lru_cache

@@ -1,7 +1,7 @@
 """A run of residual units as an ordinary differential equation."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from contnet import arguments
 from contnet.ode.bases import PiecewiseConstant, make_basis
-from contnet.ode.basis import Basis, Row, Weights, projection
-from contnet.ode.combination import recombined
+from contnet.ode.basis import Basis, Weights, in_basis, projection
 from contnet.ode.gradient import GRADIENTS, check_adjoint, checkpointed, integrate_with_adjoint
 from contnet.ode.integrate import FixedGrid, fixed_grid, integrate_adaptively
 from contnet.ode.schemes import AdaptiveScheme, Scheme, find_scheme
@@ -65,7 +64,7 @@ class ODEBlock(nn.Module):
         intervals, target = PiecewiseConstant(n_basis), make_basis(basis, n_basis)
         nodes = nn.ModuleList(rate() for _ in range(n_basis))
         if not target.nodal:
-            nodes = _in_basis(nodes, intervals, target, projection(intervals, target))
+            nodes = in_basis(nodes, intervals, target, projection(intervals, target))
         self._arrange(
             target,
             nodes,
@@ -127,7 +126,7 @@ class ODEBlock(nn.Module):
         """
         old_parameters = [list(node.parameters()) for node in self.nodes]
         finer, rows = self.basis.refine()
-        nodes = _in_basis(self.nodes, self.basis, finer, rows)
+        nodes = in_basis(self.nodes, self.basis, finer, rows)
         self._arrange(finer, nodes, self.scheme, 2 * self.n_time_steps)
         self.n_refined += 1
         return [
@@ -148,7 +147,7 @@ class ODEBlock(nn.Module):
             ValueError: if there is no such basis, or `gradient` does not work with it.
         """
         target = make_basis(self.basis.name if basis is None else basis, n_basis)
-        nodes = _in_basis(self.nodes, self.basis, target, projection(self.basis, target))
+        nodes = in_basis(self.nodes, self.basis, target, projection(self.basis, target))
         self._arrange(target, nodes, self.scheme, self.n_time_steps)
 
     def resize(self, basis: str, n_basis: int, n_time_steps: int) -> None:
@@ -249,9 +248,3 @@ class ODEBlock(nn.Module):
     def extra_repr(self) -> str:
         settings = f"scheme={self.scheme.name}, {self.basis}, n_time_steps={self.n_time_steps}"
         return f"{settings}, epsilon={self.epsilon:g}"
-
-
-def _in_basis(nodes: nn.ModuleList, old: Basis, new: Basis, rows: Sequence[Row]) -> nn.ModuleList:
-    """Return the nodes of the basis `new`, each the sum of nodes of `old` that its row gives."""
-    weighted = [[(k, float(weight)) for k, weight in row] for row in rows]
-    return recombined(nodes, weighted, nodal_before=old.nodal, nodal=new.nodal)
