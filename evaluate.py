@@ -14,9 +14,10 @@ NOT_INVARIANT = 3
 def main(config: DictConfig) -> None:
     from contnet.commands import console, failures
     from contnet.commands import study_request as evaluation
+    from contnet.invariance.plan import Plan
     from contnet.invariance.report.write import report
     from contnet.invariance.store import Store
-    from contnet.invariance.study import Plan, study
+    from contnet.invariance.study import study
 
     console.quieten()
     plan, budget, strict = (
@@ -31,12 +32,20 @@ def main(config: DictConfig) -> None:
     with (
         failures.explained(),
         console.steps(
-            sum(subject.n_passes(plan) for subject in subjects) + len(references), "sweeping"
+            sum(len(plan.variants(subject.network)) for subject in subjects) + len(references),
+            "sweeping",
         ) as advance,
     ):
         studies = [study(subject, plan, store, advance) for subject in subjects]
         beside = [study(reference, as_trained, store, advance) for reference in references]
-    report(config, studies, beside, budget)
+    report(
+        studies,
+        beside,
+        folder=Path(config.run_dir),
+        tolerance=plan.tolerance,
+        budget=budget,
+        root=config.dataset.root,
+    )
     if saves:
         with failures.explained():
             evaluation.save_projections(config, plan, subjects)

@@ -24,8 +24,10 @@ from benchmarks.measure import parser, write
 from contnet import ContinuousNet
 from contnet.data.normalise import Normalise
 from contnet.invariance.outcome import Batches
+from contnet.invariance.plan import Plan
 from contnet.invariance.store import Store
-from contnet.invariance.study import Plan, Subject, study
+from contnet.invariance.study import study
+from contnet.invariance.subject import Conditions, Subject
 
 SCHEMES = ("euler", "midpoint", "rk4", "rk4_classic")
 N_TIME_STEPS = (1, 2, 3, 4, 8, 16)
@@ -78,10 +80,12 @@ def main() -> None:
         name="random weights",
         network=network(device),
         classes=[str(i) for i in range(10)],
-        test=Batches(loader, normalise, device),
-        few=normalise(pixels[:1]),
-        training_images=list,
-        precision=precision,
+        conditions=Conditions(
+            test=Batches(loader, normalise, device),
+            sample=normalise(pixels[:1]),
+            training_images=list,
+            precision=precision,
+        ),
         identity="",
     )
     bare = BareLoop(normalise(pixels), precision)

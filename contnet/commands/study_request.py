@@ -28,10 +28,12 @@ from contnet.invariance.budget import Budget
 from contnet.invariance.convergence import N_SAMPLE
 from contnet.invariance.manifestation import Manifestation
 from contnet.invariance.outcome import Batches
+from contnet.invariance.plan import Plan
 from contnet.invariance.recalibration import N_IMAGES
 from contnet.invariance.store import digest
-from contnet.invariance.study import Plan, Subject
+from contnet.invariance.subject import Conditions, Subject
 from contnet.ode.bases import BASES, make_basis
+from contnet.ode.projection import project
 from contnet.ode.schemes import ADAPTIVE_SCHEMES, SCHEMES
 from contnet.runs import checkpoint as checkpoints
 from contnet.runs import resume
@@ -168,9 +170,11 @@ def subjects(config: DictConfig, plan: Plan) -> tuple[list[Subject], list[Subjec
         else []
     )
     studied = [_subject(path, config, loaded) for path in paths]
-    with naming("project"):
-        for subject in studied:
-            subject.projections(plan)
+    for subject in studied:
+        with naming("project"):
+            plan.projections(subject.network)
+        with naming("sweep"):
+            plan.manifestations(subject.network)
     return studied, [_subject(path, config, loaded) for path in references]
 
 
@@ -203,6 +207,8 @@ def _subject(path: str, config: DictConfig, loaded: dict[str, ImageData]) -> Sub
             recalibration.extend(batch for batch, _ in images.recalibration_loader(N_IMAGES))
         yield from (normalise(batch.to(device)) for batch in recalibration)
 
+    with naming("sweep"):
+        Manifestation.of(network)
     content = [
         Path(path).read_bytes(),
         OmegaConf.to_yaml(trained, resolve=True),
@@ -212,10 +218,12 @@ def _subject(path: str, config: DictConfig, loaded: dict[str, ImageData]) -> Sub
         name=path,
         network=network,
         classes=images.classes,
-        test=Batches(loader, normalise, device),
-        few=normalise(images.test_sample(N_SAMPLE).to(device)),
-        training_images=training_images,
-        precision=trainer.precision_plugin.test_step_context,
+        conditions=Conditions(
+            test=Batches(loader, normalise, device),
+            sample=normalise(images.test_sample(N_SAMPLE).to(device)),
+            training_images=training_images,
+            precision=trainer.precision_plugin.test_step_context,
+        ),
         identity=digest([*content, *_ground(device)]),
     )
 
@@ -241,7 +249,7 @@ def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]
     for number, subject in enumerate(subjects):
         checkpoint = checkpoints.load(subject.name)
         record = Path(subject.name).resolve().parent.parent / resume.RECORD
-        bases = subject.projections(plan)
+        bases = plan.projections(subject.network)
         if not bases:
             log.info(
                 f"nothing to save of {subject.name}: it has the nodes that project asks for, or none"
@@ -254,9 +262,9 @@ def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]
                     f"{relative(folder)} holds a run, which is left as it is: {basis} is not saved"
                 )
                 continue
-            network = subject.projected(basis).network
+            network = project(subject.network, basis.n_basis, basis.name)
             if plan.n_time_steps and len(plan.n_time_steps) == 1:
-                replace(Manifestation.of(network), n_time_steps=plan.n_time_steps[0]).give(network)
+                replace(Manifestation.of(network), n_time_steps=plan.n_time_steps[0]).apply(network)
             checkpoints.save(folder / resume.LAST, with_network(checkpoint, network))
             if record.exists():
                 shutil.copytree(record, folder / resume.RECORD, dirs_exist_ok=True)

@@ -1,4 +1,4 @@
-"""The dial for deployment: which manifestation and projection to use, given what may be spent or lost."""
+"""The budget of a deployment: which variant of a network to use, given limits on cost and loss."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -10,11 +10,19 @@ CONDITION = re.compile(
     r"(?:(latency|parameters)<=(\d+(?:\.\d+)?)x|(accuracy)>=([+-]?\d+(?:\.\d+)?)pp)"
 )
 
+ROUNDING = 1e-4
+"""Accuracies are float32: a difference of this many percentage points is rounding."""
+
 
 @dataclass(frozen=True)
 class Budget:
-    """Bounds relative to the network as trained: factors of its latency and of its parameters, percentage points of
-    its accuracy."""
+    """Limits relative to the network as trained; None where there is no limit.
+
+    Args:
+        latency: the largest factor of its latency.
+        parameters: the largest factor of its number of parameters.
+        accuracy: the smallest difference to its accuracy, in percentage points.
+    """
 
     latency: float | None = None
     parameters: float | None = None
@@ -22,21 +30,23 @@ class Budget:
 
     @classmethod
     def parse(cls, conditions: Sequence[str]) -> "Budget":
-        """From conditions as they are typed.
+        """Return the budget that conditions such as `latency<=0.5x` describe.
 
         Raises:
-            ValueError: if one is not like latency<=0.5x, parameters<=0.5x or accuracy>=-0.5pp.
+            ValueError: if a condition is not like latency<=0.5x, parameters<=0.5x or
+                accuracy>=-0.5pp.
         """
-        bounds: dict[str, float] = {}
+        limits: dict[str, float] = {}
         for condition in conditions:
             match = CONDITION.fullmatch(str(condition).replace(" ", ""))
             if match is None:
                 raise ValueError(
-                    f"budget must be like latency<=0.5x, parameters<=0.5x or accuracy>=-0.5pp, got {condition!r}"
+                    "budget must be like latency<=0.5x, parameters<=0.5x or accuracy>=-0.5pp, "
+                    f"got {condition!r}"
                 )
             factor, points = match[2], match[4]
-            bounds |= {match[1]: float(factor)} if match[1] else {"accuracy": float(points)}
-        return cls(**bounds)
+            limits |= {match[1]: float(factor)} if match[1] else {"accuracy": float(points)}
+        return cls(**limits)
 
     def __str__(self) -> str:
         latency = None if self.latency is None else f"latency<={self.latency:g}x"
@@ -45,22 +55,24 @@ class Budget:
         return ", ".join(filter(None, (latency, parameters, accuracy)))
 
     def choose(self, trained: Result, results: Iterable[Result]) -> tuple[Result, Figures] | None:
-        """The quickest of the results that meet the bounds; with none on accuracy, the most accurate of those that do,
-        since the quickest would be one that classifies nothing."""
+        """Return the result to use, with its figures, or None if no result is within the budget.
+
+        With a limit on accuracy it is the quickest. Without one it is the most accurate, because
+        the quickest might classify nothing.
+        """
         ((_, base),) = measured([trained])
-        affordable = [
+        small = [
             result
             for result in results
             if self.parameters is None or result.parameters <= self.parameters * trained.parameters
         ]
-        meeting = [(result, own) for result, own in measured(affordable) if self._is_met(own, base)]
+        within = [one for one in measured(small) if self._allows(one[1], base)]
         if self.accuracy is None:
-            return max(meeting, key=lambda one: (one[1].accuracy, -one[1].latency_ms), default=None)
-        return min(meeting, key=lambda one: one[1].latency_ms, default=None)
+            return max(within, key=lambda one: (one[1].accuracy, -one[1].latency_ms), default=None)
+        return min(within, key=lambda one: one[1].latency_ms, default=None)
 
-    def _is_met(self, own: Figures, trained: Figures) -> bool:
-        quick = self.latency is None or own.latency_ms <= self.latency * trained.latency_ms
-        # Accuracies are float32: a difference of ten-thousandths of a point is rounding.
-        return quick and (
-            self.accuracy is None or 100 * (own.accuracy - trained.accuracy) >= self.accuracy - 1e-4
-        )
+    def _allows(self, figures: Figures, trained: Figures) -> bool:
+        if self.latency is not None and figures.latency_ms > self.latency * trained.latency_ms:
+            return False
+        gain = 100 * (figures.accuracy - trained.accuracy)
+        return self.accuracy is None or gain >= self.accuracy - ROUNDING

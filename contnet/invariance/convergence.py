@@ -1,8 +1,12 @@
-"""Is the trained block an integrator? The distance of its x(1) to the exact one, as the steps grow shorter.
+"""The convergence of a trained ODE block: is it an integrator?
 
-Accuracy alone does not tell: logits can be far off and the class still right. The states are compared here, in
-float64, and with steps that divide the intervals of theta, where a scheme of order p has an error of h^p if the rate is
-smooth. A ReLU is not: where a state crosses a kink within a step, the error is one of order 2, whatever the scheme.
+A block is an integrator if its final state x(1) approaches the exact solution as the steps grow
+shorter, at the order of the scheme. Accuracy alone does not show this: logits can be far off and
+the class still right. So states are compared, in float64.
+
+The steps divide the elements of theta. There a scheme of order p has an error proportional to h^p,
+for steps of length h, if the rate is smooth. A ReLU is not smooth: where a state crosses its kink
+within a step, the error is of order 2, whatever the scheme.
 """
 
 import copy
@@ -17,22 +21,39 @@ from torch import Tensor, nn
 
 from contnet.ode.block import ODEBlock
 from contnet.ode.depth_time import depth_time
-from contnet.ode.schemes import SCHEMES, Scheme
+from contnet.ode.schemes import SCHEMES, AdaptiveScheme, Scheme
 
 N_SAMPLE = 16
+"""Images whose states are compared."""
+
 FINEST = 64
+"""Steps of the finest integration, at least."""
+
 FEWEST_POINTS = 4
+"""Numbers of steps that are compared, at least."""
+
 ROUNDING = 1e-12
+"""Relative errors up to this are rounding, and say nothing of the scheme."""
+
 STRAIGHT = 0.15
 """Local slopes that differ by no more than this lie on one straight line."""
 
 
 @dataclass(frozen=True)
 class Convergence:
-    """Relative error of an ODE block's x(1), per scheme.
+    """The errors of one ODE block with one scheme, over the number of steps.
 
-    `slope` is fitted over the asymptotic range, the finest steps on which the local slopes agree, which begins at
-    `asymptotic_from` steps; both are None where there is no such range. Errors of rounding size are left out of it.
+    The *asymptotic range* is the finest steps on which the local slopes of log(error) agree,
+    without errors of the size of rounding.
+
+    Args:
+        block: number of the block in its network, from 1.
+        scheme: name of the scheme.
+        order: order of the scheme.
+        n_time_steps: the numbers of steps.
+        errors: the relative error of x(1) for each.
+        slope: the order that the errors show over the asymptotic range; None without one.
+        asymptotic_from: the number of steps where that range begins; None without one.
     """
 
     block: int
@@ -45,35 +66,52 @@ class Convergence:
 
 
 def network_convergence(
-    network: nn.Module, images: Tensor, schemes: Sequence[str]
+    network: nn.Module, images: Tensor, schemes: Sequence[Scheme | AdaptiveScheme]
 ) -> list[Convergence]:
-    """The convergence of every ODE block, on the states which `images` bring to it in the network's manifestation."""
+    """Return the convergence of every ODE block with every fixed-step scheme.
+
+    Each block starts from the states that the images have when they reach it, in the present
+    manifestation of the network, which is left as it is.
+
+    Args:
+        network: any module that contains ODE blocks.
+        images: normalised images (n, C, H, W).
+        schemes: schemes to integrate with; adaptive ones are ignored.
+    """
     network = copy.deepcopy(network).double().eval()
-    states: list[Tensor] = []
-    depth = depth_time(network)
-    blocks = depth.blocks if depth else ()
-
-    def keep(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        states.append(arguments[0])
-
-    hooks = [block.register_forward_pre_hook(keep) for block in blocks]
-    with torch.no_grad():
-        network(images.double())
-    for hook in hooks:
-        hook.remove()
+    fixed = [scheme for scheme in schemes if isinstance(scheme, Scheme)]
     return [
         found
-        for number, (block, x) in enumerate(zip(blocks, states, strict=True), start=1)
-        for found in block_convergence(
-            block, x, [SCHEMES[name] for name in schemes if name in SCHEMES], number
-        )
+        for number, (block, x) in _incoming_states(network, images.double()).items()
+        for found in block_convergence(block, x, fixed, number)
     ]
+
+
+def _incoming_states(network: nn.Module, images: Tensor) -> dict[int, tuple[ODEBlock, Tensor]]:
+    """Return the ODE blocks by number, each with the first state that reaches it."""
+    depth = depth_time(network)
+    states: dict[nn.Module, Tensor] = {}
+
+    def keep(block: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        states.setdefault(block, arguments[0])
+
+    blocks = depth.blocks if depth else ()
+    hooks = [block.register_forward_pre_hook(keep) for block in blocks]
+    with torch.no_grad():
+        network(images)
+    for hook in hooks:
+        hook.remove()
+    numbered = enumerate(blocks, start=1)
+    return {number: (block, states[block]) for number, block in numbered if block in states}
 
 
 def block_convergence(
     block: ODEBlock, x: Tensor, schemes: Sequence[Scheme], number: int = 1
 ) -> Iterator[Convergence]:
-    """The convergence of one block from the state x, in float64, towards RK4 with very short steps."""
+    """Yield the convergence of a block from the state x, for each scheme.
+
+    The exact solution is computed by RK4 with very short steps.
+    """
     block = copy.deepcopy(block).double().eval()
     x = x.double()
 
@@ -82,21 +120,30 @@ def block_convergence(
         with torch.no_grad():
             return block(x)
 
-    # Steps that divide the intervals, doubled until they are fine enough.
+    n_time_steps = _numbers_of_steps(block)
+    exact = solution(SCHEMES["rk4_classic"], 4 * n_time_steps[-1])
+    for scheme in schemes:
+        errors = [_relative_error(solution(scheme, n), exact) for n in n_time_steps]
+        slope, start = asymptotic_slope(n_time_steps, errors)
+        yield Convergence(number, scheme.name, scheme.order, n_time_steps, errors, slope, start)
+
+
+def _numbers_of_steps(block: ODEBlock) -> list[int]:
+    """Return numbers of steps that divide the elements of theta, each twice the one before."""
     n_time_steps = [block.basis.n_elements]
     while n_time_steps[-1] < FINEST or len(n_time_steps) < FEWEST_POINTS:
         n_time_steps.append(2 * n_time_steps[-1])
-    reference = solution(SCHEMES["rk4_classic"], 4 * n_time_steps[-1])
-    for scheme in schemes:
-        errors = [_relative_error(solution(scheme, n), reference) for n in n_time_steps]
-        slope, start = asymptotic_slope(n_time_steps, errors)
-        yield Convergence(number, scheme.name, scheme.order, n_time_steps, errors, slope, start)
+    return n_time_steps
 
 
 def asymptotic_slope(
     n_time_steps: Sequence[int], errors: Sequence[float]
 ) -> tuple[float | None, int | None]:
-    """Minus the slope of log(error) against log(n) over the asymptotic range, and where that begins."""
+    """Return the observed order and the number of steps where the asymptotic range begins.
+
+    The observed order is minus the slope of log(error) against log(n_time_steps). Both are None
+    where there is no such range.
+    """
     usable = [
         (n, e) for n, e in zip(n_time_steps, errors, strict=True) if np.isfinite(e) and e > ROUNDING
     ]
@@ -109,5 +156,5 @@ def asymptotic_slope(
     return None, None
 
 
-def _relative_error(x: Tensor, reference: Tensor) -> float:
-    return (torch.linalg.vector_norm(x - reference) / torch.linalg.vector_norm(reference)).item()
+def _relative_error(x: Tensor, exact: Tensor) -> float:
+    return (torch.linalg.vector_norm(x - exact) / torch.linalg.vector_norm(exact)).item()

@@ -1,50 +1,82 @@
-"""Which graph computes a network."""
+"""The manifestation of a network: the scheme and the number of steps that compute it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
-from contnet.ode.depth_time import depth_time
+from contnet.ode.depth_time import DepthTime, depth_time
 from contnet.ode.schemes import ADAPTIVE_SCHEMES, AdaptiveScheme, Scheme, find_scheme
 
 
 @dataclass(frozen=True)
 class Manifestation:
-    """A scheme and its number of steps; adaptive schemes choose their own, networks without depth-time have neither."""
+    """A scheme and its number of steps.
+
+    The number is None for an adaptive scheme, which chooses its own steps. The scheme is None as
+    well for a network without depth-time.
+    """
 
     scheme: Scheme | AdaptiveScheme | None
     n_time_steps: int | None = None
 
     @classmethod
     def of(cls, network: nn.Module) -> "Manifestation":
-        """The one that a network is in."""
+        """Return the present manifestation of a network.
+
+        Raises:
+            ValueError: if its ODE blocks differ in scheme or number of steps.
+        """
         depth = depth_time(network)
         if depth is None:
             return cls(None)
-        adaptive = isinstance(depth.scheme, AdaptiveScheme)
-        return cls(depth.scheme, None if adaptive else depth.n_time_steps)
+        found = [_manifestation(block.scheme, block.n_time_steps) for block in depth.blocks]
+        if any(one != found[0] for one in found):
+            raise ValueError(
+                "ODE blocks must have one scheme and one number of steps to be swept, got "
+                f"{'; '.join(map(str, found))} (such a network can be trained and refined)"
+            )
+        return found[0]
 
-    def give(self, network: Any) -> None:
-        """Put a network in this manifestation."""
+    def apply(self, network: nn.Module) -> None:
+        """Compute a network by this manifestation from now on; its weights stay as they are.
+
+        A network without depth-time has one manifestation, and is left alone.
+
+        Raises:
+            ValueError: if an ODE block refuses it: see `ODEBlock.set_manifestation`.
+        """
         depth = depth_time(network)
         if self.scheme is not None and depth is not None:
             depth.set_manifestation(self.scheme, self.n_time_steps)
 
+    @contextmanager
+    def applied(self, network: nn.Module) -> Iterator[None]:
+        """Compute a network by this manifestation within the context, as before afterwards."""
+        depth = depth_time(network)
+        blocks = depth.blocks if depth else ()
+        before = [(block, block.scheme, block.n_time_steps) for block in blocks]
+        try:
+            self.apply(network)
+            yield
+        finally:
+            for block, scheme, n_time_steps in before:
+                block.set_manifestation(scheme, n_time_steps)
+
     @property
     def name(self) -> str | None:
-        """The scheme's."""
+        """Name of the scheme."""
         return None if self.scheme is None else self.scheme.name
 
     @property
     def rtol(self) -> float | None:
-        """An adaptive scheme's relative tolerance."""
+        """Relative tolerance of an adaptive scheme."""
         return self.scheme.rtol if isinstance(self.scheme, AdaptiveScheme) else None
 
     @property
     def effort(self) -> str | None:
-        """What sets the accuracy of the integration: `4 steps`, or `rtol 0.001`."""
+        """The setting that decides how accurate the integration is: `4 steps`, or `rtol 0.001`."""
         if self.scheme is None:
             return None
         steps = "1 step" if self.n_time_steps == 1 else f"{self.n_time_steps} steps"
@@ -60,10 +92,21 @@ def manifestations(
     n_time_steps: Sequence[int] | None,
     rtol: Sequence[float] | None,
 ) -> list[Manifestation]:
-    """Every fixed-step scheme with every number of steps, and every adaptive one with every tolerance (atol = rtol).
+    """List the manifestations that a sweep evaluates, each once.
 
-    What is None is as the network has it. The manifestation that it is in is always among them, for the others are
-    measured by it.
+    They are every fixed-step scheme with every number of steps, and every adaptive scheme with
+    every tolerance (atol = rtol). The present manifestation of the network is always among them:
+    the others are compared with it.
+
+    Args:
+        network: any module; without ODE blocks it has its present manifestation alone.
+        schemes: names of schemes; None stands for the scheme of the network.
+        n_time_steps: numbers of steps; None stands for the number that the network has.
+        rtol: relative tolerances; None stands for the network's, or for the default of a scheme
+            that is not the network's.
+
+    Raises:
+        ValueError: if the ODE blocks of the network differ in scheme or number of steps.
     """
     trained = Manifestation.of(network)
     depth = depth_time(network)
@@ -71,15 +114,29 @@ def manifestations(
         return [trained]
     found: list[Manifestation] = []
     for name in [trained.scheme.name] if schemes is None else schemes:
-        same = name == trained.scheme.name
+        scheme = trained.scheme if name == trained.scheme.name else find_scheme(name)
         if name not in ADAPTIVE_SCHEMES:
-            scheme = trained.scheme if same else find_scheme(name)
-            found += [Manifestation(scheme, n) for n in n_time_steps or [trained.n_time_steps]]
+            found += [Manifestation(scheme, n) for n in n_time_steps or [_n_time_steps(depth)]]
         elif rtol is None:
-            found.append(Manifestation(trained.scheme if same else find_scheme(name)))
+            found.append(Manifestation(scheme))
         else:
-            found += [
-                Manifestation(find_scheme(name, rtol=tolerance, atol=tolerance))
-                for tolerance in rtol
-            ]
+            found += [Manifestation(find_scheme(name, rtol=r, atol=r)) for r in rtol]
     return list(dict.fromkeys(found if trained in found else [trained, *found]))
+
+
+def _manifestation(scheme: Scheme | AdaptiveScheme, n_time_steps: int) -> Manifestation:
+    return Manifestation(scheme, None if isinstance(scheme, AdaptiveScheme) else n_time_steps)
+
+
+def _n_time_steps(depth: DepthTime) -> int:
+    """Return the number of steps of every block.
+
+    An adaptive scheme leaves it unused, but another scheme may be about to take over.
+    """
+    if depth.n_time_steps is None:
+        numbers = ", ".join(str(block.n_time_steps) for block in depth.blocks)
+        raise ValueError(
+            "n_time_steps must be given for a network whose ODE blocks differ in it, "
+            f"here {numbers}"
+        )
+    return depth.n_time_steps

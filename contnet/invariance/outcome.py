@@ -1,4 +1,4 @@
-"""What a network, as it is, makes of a set of images: its logits, and what they cost."""
+"""The outcome of an evaluation: the logits that a network computes from images, and their cost."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -12,17 +12,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from contnet.ode.depth_time import depth_time
 
 N_TIMED = 7
-"""Batches whose time is taken, at least."""
+"""Full batches that are timed, at least."""
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Labelled images on their device, ready for a network, as often as they are asked for.
+    """Labelled images, on the device of a network and normalised for it; iterated many times.
 
     Args:
-        loader: batches of images (uint8) and labels; a list of them where they are few enough to stay on the device.
-        normalise: from those images to what the network sees.
-        device: where the network is.
+        loader: yields images (N, C, H, W), uint8, and labels (N,). It may be a list of batches that
+            stay on the device.
+        normalise: maps these images to the input of the network.
+        device: the device of the network.
     """
 
     loader: Iterable[tuple[Tensor, Tensor]]
@@ -33,14 +34,25 @@ class Batches:
         for images, labels in self.loader:
             yield self.normalise(images.to(self.device)), labels.to(self.device)
 
+    @property
+    def on_gpu(self) -> bool:
+        """True where the batches lie on a GPU."""
+        return self.device.type == "cuda"
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """Logits (N, num_classes) of all images, in the batches in which they were computed, and their labels (N,).
+    """The logits of all images, and the cost of computing them.
 
-    `n_f_evals` is of one batch (the largest, for an adaptive scheme) and None without depth-time; `flops` are of one
-    image; `latency` is seconds per image, the median over full batches of `batch_size`, warmed up; `peak_memory` is in
-    bytes, and None but on a GPU.
+    Args:
+        logits: one tensor (n, num_classes) for each batch, as it was computed.
+        labels: the labels (N,) of all images.
+        n_f_evals: rate evaluations of one batch, of the dearest batch with an adaptive scheme; None
+            for a network without depth-time.
+        flops: floating-point operations of one image.
+        latency: seconds per image, the median over full batches after a warm-up.
+        batch_size: images of a full batch.
+        peak_memory: bytes on a GPU; None on other devices.
     """
 
     logits: tuple[Tensor, ...]
@@ -53,48 +65,62 @@ class Outcome:
 
 
 def observe(network: nn.Module, batches: Batches) -> Outcome:
-    """One pass through the images, each computed once; the first batch passes again to warm up, and in a small set some
-    more times to be timed.
+    """Evaluate a network on all images, in the mode (training or evaluation) that it is in.
 
-    The network is used in the mode it is in. Raises what the network raises.
+    Each image is computed once. The first batch is computed once more before, as a warm-up that
+    counts the operations. In a small set it is repeated, until enough batches are timed.
+
+    Raises:
+        IntegrationError: if an adaptive scheme cannot reach its tolerance.
     """
-    images, _ = next(iter(batches))
-    on_gpu = batches.device.type == "cuda"
-    if on_gpu:
+    if batches.on_gpu:
         torch.cuda.reset_peak_memory_stats(batches.device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(images)  # which is also the warm-up
-    logits, all_labels, seconds, n_f_evals = [], [], [], 0
+    operations = _count_operations(network, batches)
+    logits, labels, seconds, n_f_evals = [], [], [], 0
     with torch.inference_mode():
-        for images, labels in batches:
-            start = _now(on_gpu)
-            own = network(images)
-            seconds.append((_now(on_gpu) - start) / len(images))
-            # In 16 bits the loss would be one of the rounding.
-            logits.append(own.float() if own.element_size() < 4 else own)
-            all_labels.append(labels)
+        for images, labels_of_batch in batches:
+            start = _now(batches)
+            computed = network(images)
+            seconds.append(_now(batches) - start)
+            # The loss of logits in 16 bits would be a loss of the rounding.
+            logits.append(computed.float() if computed.element_size() < 4 else computed)
+            labels.append(labels_of_batch)
             depth = depth_time(network)
-            if depth is not None:
-                n_f_evals = max(n_f_evals, depth.n_f_evals)
+            n_f_evals = max(n_f_evals, depth.n_f_evals if depth else 0)
         batch_size = len(logits[0])
-        full = [t for t, batch in zip(seconds, logits, strict=True) if len(batch) == batch_size]
-        images, _ = next(iter(batches))
-        while len(full) < N_TIMED:
-            start = _now(on_gpu)
-            network(images)
-            full.append((_now(on_gpu) - start) / batch_size)
+        full = [s for s, batch in zip(seconds, logits, strict=True) if len(batch) == batch_size]
+        full += _time_first_batch(network, batches, repetitions=N_TIMED - len(full))
     return Outcome(
-        tuple(logits),
-        torch.cat(all_labels),
-        n_f_evals or None,
-        counter.get_total_flops() / batch_size,
-        median(full),
-        batch_size,
-        torch.cuda.max_memory_allocated(batches.device) if on_gpu else None,
+        logits=tuple(logits),
+        labels=torch.cat(labels),
+        n_f_evals=n_f_evals or None,
+        flops=operations / batch_size,
+        latency=median(full) / batch_size,
+        batch_size=batch_size,
+        peak_memory=torch.cuda.max_memory_allocated(batches.device) if batches.on_gpu else None,
     )
 
 
-def _now(on_gpu: bool) -> float:
-    if on_gpu:
+def _count_operations(network: nn.Module, batches: Batches) -> int:
+    images, _ = next(iter(batches))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(images)
+    return counter.get_total_flops()
+
+
+def _time_first_batch(network: nn.Module, batches: Batches, repetitions: int) -> list[float]:
+    """Return the seconds of each repetition."""
+    images, _ = next(iter(batches))
+    seconds = []
+    for _ in range(repetitions):
+        start = _now(batches)
+        network(images)
+        seconds.append(_now(batches) - start)
+    return seconds
+
+
+def _now(batches: Batches) -> float:
+    """Return the time in seconds, once the GPU has nothing left to do."""
+    if batches.on_gpu:
         torch.cuda.synchronize()
     return time.perf_counter()

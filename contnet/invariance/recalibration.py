@@ -1,8 +1,9 @@
-"""Batch-norm statistics for a manifestation that none were gathered for.
+"""Recalibration: batch-norm statistics for a manifestation in which the network was not trained.
 
-Running statistics are those of the states that a network met in training. Another scheme or number of steps meets other
-states, and much of what it then loses comes back once the statistics are its own; no label and no gradient is needed.
-The images must be augmented as in training: clean ones have other statistics, and cost points even at the training
+Running statistics are those of the states that a network had in training. Another scheme or number
+of steps has other states. Accuracy falls, and much of it comes back with statistics of the new
+states. Recalibration needs neither labels nor gradients. The images must be augmented as in
+training: images without augmentation have other statistics, and cost accuracy even in the training
 manifestation.
 """
 
@@ -11,43 +12,38 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from contnet.ode.block import ODEBlock
+from contnet.ode.depth_time import depth_time
+from contnet.ode.norms import BatchNorm, batch_norms
 
 N_IMAGES = 5120
+"""Training images that statistics are gathered from."""
 
 
 def has_batch_norm(network: nn.Module) -> bool:
-    """Whether there are statistics to gather."""
-    return any(True for _ in _batch_norms(network))
+    """Return True if a network has running statistics to recalibrate."""
+    return any(True for _ in batch_norms(network))
 
 
 @contextmanager
 def recalibrated(network: nn.Module, images: Iterable[Tensor]) -> Iterator[None]:
-    """Within, the network's running statistics are plain averages over `images` (batches, normalised), gathered in the
-    manifestation that it is in; afterwards they are what they were. Where several nodes make up theta(t), which have
-    no statistics of their own to average, they move on as in training."""
-    norms = list(_batch_norms(network))
-    together = set(_of_combined_nodes(network))
-    saved = [
-        ({name: buffer.clone() for name, buffer in norm.named_buffers()}, norm.momentum)
-        for norm in norms
-    ]
+    """Replace the running statistics of a network within the context, and restore them afterwards.
+
+    The statistics are averages over all batches, each with equal weight, in the present
+    manifestation. Where theta(t) combines several nodes, a node has no states of its own to
+    average; its statistics are updated with their usual momentum, as in training.
+
+    Args:
+        network: a network in evaluation mode.
+        images: batches (N, C, H, W), augmented and normalised as in training.
+    """
+    norms = list(batch_norms(network))
+    saved = [_state(norm) for norm in norms]
     try:
-        for norm in norms:
-            if norm not in together:
-                norm.reset_running_stats()
-                norm.momentum = None  # a cumulative average, every batch alike
-            norm.train()
-        with torch.no_grad():
-            for batch in images:
-                network(batch)
-        for norm in norms:
-            norm.eval()
+        _gather(network, norms, images)
         yield
     finally:
-        for norm, (buffers, momentum) in zip(norms, saved, strict=True):
+        for norm, (momentum, buffers) in zip(norms, saved, strict=True):
             norm.momentum = momentum
             norm.eval()
             with torch.no_grad():
@@ -55,13 +51,26 @@ def recalibrated(network: nn.Module, images: Iterable[Tensor]) -> Iterator[None]
                     buffer.copy_(buffers[name])
 
 
-def _of_combined_nodes(network: nn.Module) -> Iterator[_BatchNorm]:
-    for block in network.modules():
-        if isinstance(block, ODEBlock) and block.basis.combines:
-            yield from _batch_norms(block)
+def _gather(network: nn.Module, norms: list[BatchNorm], images: Iterable[Tensor]) -> None:
+    combined = set(_norms_of_combined_nodes(network))
+    for norm in norms:
+        if norm not in combined:
+            norm.reset_running_stats()
+            norm.momentum = None  # the average over all batches, with equal weights
+        norm.train()
+    with torch.no_grad():
+        for batch in images:
+            network(batch)
+    for norm in norms:
+        norm.eval()
 
 
-def _batch_norms(network: nn.Module) -> Iterator[_BatchNorm]:
-    for module in network.modules():
-        if isinstance(module, _BatchNorm) and module.track_running_stats:
-            yield module
+def _state(norm: BatchNorm) -> tuple[float | None, dict[str, Tensor]]:
+    return norm.momentum, {name: buffer.clone() for name, buffer in norm.named_buffers()}
+
+
+def _norms_of_combined_nodes(network: nn.Module) -> Iterator[BatchNorm]:
+    depth = depth_time(network)
+    for block in depth.blocks if depth else ():
+        if block.basis.combines:
+            yield from batch_norms(block)

@@ -1,4 +1,4 @@
-"""What there is to say of a manifestation: a row of the table."""
+"""The result of evaluating one variant of a network: a row of the table."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
@@ -16,12 +16,21 @@ from contnet.ode.basis import Basis
 
 @dataclass(frozen=True)
 class Figures:
-    """How a manifestation does on the test images, accuracies as fractions.
+    """The figures of one variant on the test images; accuracies are fractions.
 
-    `calibration_error` is the expected one, over 15 bins of equal width (Guo et al. 2017). `same_prediction` is the
-    share of images that get the class which the training manifestation gives them, `logit_distance` the distance of all
-    logits to that one's, relative to their norm. `flops` are of one image, `latency_ms` milliseconds per image in
-    batches of `batch_size`.
+    Args:
+        n_f_evals: rate evaluations; None for a network without depth-time.
+        loss: mean cross-entropy.
+        accuracy: share of the images whose class is predicted.
+        top5_accuracy: share of the images whose class is among the five largest logits.
+        calibration_error: expected calibration error over 15 bins of equal width (Guo et al. 2017).
+        same_prediction: share of the images that get the same class as in the variant as trained.
+        logit_distance: distance of all logits to those of the variant as trained, relative to the
+            norm of the latter.
+        flops: floating-point operations of one image.
+        latency_ms: milliseconds per image, in batches of `batch_size`.
+        batch_size: images of a full batch.
+        peak_memory_mb: megabytes on a GPU; None on other devices.
     """
 
     n_f_evals: int | None
@@ -39,10 +48,19 @@ class Figures:
 
 @dataclass(frozen=True)
 class Result:
-    """A manifestation of a checkpoint's network, with batch-norm statistics of its own where `recalibrated`, and with
-    theta(t) projected onto `basis` where that is not the network's own.
+    """One variant of a checkpoint's network, with its figures or the reason why it has none.
 
-    It has figures, and the class predicted for each test image (N,), unless it has `failed`, which says why.
+    Args:
+        checkpoint: path of the checkpoint.
+        manifestation: the scheme and the number of steps.
+        trained: True for the variant as trained, with which the others are compared.
+        recalibrated: True if batch norm has statistics of this manifestation.
+        parameters: number of trainable numbers.
+        basis: basis of theta(t); None without depth-time, or where the ODE blocks differ in it.
+        projected: True if theta(t) was projected onto `basis`.
+        figures: None if the evaluation failed.
+        predictions: the predicted class of each test image, (N,); None if the evaluation failed.
+        failed: the reason why the evaluation failed.
     """
 
     checkpoint: str
@@ -62,11 +80,11 @@ class Result:
 
     @property
     def n_f_evals(self) -> int:
-        """Rate evaluations, 0 where there is no telling."""
+        """Rate evaluations, 0 where they are unknown."""
         return (self.figures.n_f_evals if self.figures else None) or 0
 
     def row(self) -> dict[str, Any]:
-        """For a table: plain values, None where there is none."""
+        """Return the row of a table, in plain values; figures that do not exist are None."""
         return {
             "checkpoint": self.checkpoint,
             "scheme": self.manifestation.name,
@@ -87,39 +105,55 @@ class Result:
 
 
 def measured(results: Iterable[Result]) -> list[tuple[Result, Figures]]:
-    """Those that have figures."""
+    """Return the results that have figures, each with these."""
     return [(result, result.figures) for result in results if result.figures is not None]
 
 
 def measure(result: Result, outcome: Outcome, reference: Outcome) -> Result:
-    """`result` with the figures of its outcome beside the training manifestation's."""
-    logits, labels = torch.cat(outcome.logits), outcome.labels
+    """Return `result` with the figures of an outcome; it has failed if a logit is not finite.
+
+    Args:
+        result: a result without figures.
+        outcome: the logits and cost of its variant.
+        reference: the outcome of the variant as trained, on the same images.
+    """
+    logits = torch.cat(outcome.logits)
     if not logits.isfinite().all():
         return replace(result, failed="the state grew beyond all bounds: its logits are not finite")
+    figures = _figures(logits, outcome, torch.cat(reference.logits).to(logits))
+    return replace(result, figures=figures, predictions=logits.argmax(dim=1).cpu())
+
+
+def _figures(logits: Tensor, outcome: Outcome, trained_logits: Tensor) -> Figures:
     num_classes = logits.shape[1]
-    # Batch by batch, as training does it: the same sums in the same order give the same last digit.
-    score = Score(num_classes).to(labels.device)
-    for batch, its_labels in zip(outcome.logits, labels.split(outcome.batch_size), strict=True):
-        score.update(batch, its_labels)
-    trained_logits = torch.cat(reference.logits).to(logits)
-    predictions = logits.argmax(dim=1)
-    distance = torch.linalg.vector_norm((logits - trained_logits).double())
+    score = _score(outcome, num_classes)
     top5 = multiclass_accuracy(
-        logits, labels, num_classes, average="micro", top_k=min(5, num_classes)
+        logits, outcome.labels, num_classes, average="micro", top_k=min(5, num_classes)
     )
-    figures = Figures(
+    calibration_error = multiclass_calibration_error(
+        logits.float(), outcome.labels, num_classes, n_bins=15
+    )
+    same = logits.argmax(dim=1) == trained_logits.argmax(dim=1)
+    distance = torch.linalg.vector_norm((logits - trained_logits).double())
+    return Figures(
         n_f_evals=outcome.n_f_evals,
         loss=score.loss.compute().item(),
         accuracy=score.accuracy.compute().item(),
         top5_accuracy=top5.item(),
-        calibration_error=multiclass_calibration_error(
-            logits.float(), labels, num_classes, n_bins=15
-        ).item(),
-        same_prediction=(predictions == trained_logits.argmax(dim=1)).double().mean().item(),
+        calibration_error=calibration_error.item(),
+        same_prediction=same.double().mean().item(),
         logit_distance=(distance / torch.linalg.vector_norm(trained_logits.double())).item(),
         flops=outcome.flops,
         latency_ms=1e3 * outcome.latency,
         batch_size=outcome.batch_size,
         peak_memory_mb=None if outcome.peak_memory is None else outcome.peak_memory / 1e6,
     )
-    return replace(result, figures=figures, predictions=predictions.cpu())
+
+
+def _score(outcome: Outcome, num_classes: int) -> Score:
+    # Batch by batch, as in training: equal sums in equal order give an equal last digit.
+    score = Score(num_classes).to(outcome.labels.device)
+    labels = outcome.labels.split(outcome.batch_size)
+    for logits_of_batch, labels_of_batch in zip(outcome.logits, labels, strict=True):
+        score.update(logits_of_batch, labels_of_batch)
+    return score

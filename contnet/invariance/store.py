@@ -1,47 +1,59 @@
-"""Finished manifestations on disk, so that a sweep that is stopped goes on where it was."""
+"""The store: outcomes on disk, so that a sweep that was stopped goes on from there."""
 
 import hashlib
-import os
 import pickle
 from collections.abc import Iterable
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 
 import torch
 
 from contnet.invariance.outcome import Outcome
+from contnet.runs.atomic import write_atomically
 
 
 class Store:
-    """Outcomes in `folder`, each in a file that is named after all it depends on; any of them may be deleted."""
+    """Outcomes in a folder, each in a file of its own, which may be deleted at any time.
+
+    Args:
+        folder: path of the folder; it is made when the first outcome is saved.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def get(self, key: str) -> Outcome | None:
-        """The outcome kept under `key`, if there is a sound one."""
+    def load(self, key: str) -> Outcome | None:
+        """Return the outcome that was saved under a key, or None without a usable file."""
         try:
             return Outcome(**torch.load(self._path(key), weights_only=True))
         except (OSError, RuntimeError, EOFError, TypeError, ValueError, pickle.UnpicklingError):
             return None
 
-    def put(self, key: str, outcome: Outcome) -> None:
-        """Keep an outcome; a file is there whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self.folder / f"{os.getpid()}.tmp"
-        cpu = {
+    def save(self, key: str, outcome: Outcome) -> None:
+        """Write an outcome atomically, its tensors on the CPU.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
+        on_cpu = {
             "logits": tuple(batch.cpu() for batch in outcome.logits),
             "labels": outcome.labels.cpu(),
         }
-        torch.save(asdict(outcome) | cpu, unfinished)
-        unfinished.replace(self._path(key))
+        content = BytesIO()
+        torch.save(asdict(outcome) | on_cpu, content)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._path(key), content.getbuffer())
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.pt"
 
 
 def digest(parts: Iterable[object]) -> str:
-    """A name for whatever these print as; bytes count as they are."""
+    """Return a name for `parts`: equal parts, equal name.
+
+    Bytes are compared as they are, everything else by its `repr`.
+    """
     combined = hashlib.sha256()
     for part in parts:
         content = part if isinstance(part, bytes) else repr(part).encode()

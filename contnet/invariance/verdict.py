@@ -1,4 +1,4 @@
-"""Is the network invariant?"""
+"""The verdict: is the network invariant?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +10,22 @@ from contnet.invariance.result import Result
 from contnet.ode.schemes import Scheme
 
 N_RESAMPLES = 2000
+"""Resamples of the bootstrap."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The largest accuracy loss, over all manifestations at least as fine as the training one, in percentage points.
+    """The largest loss of accuracy over all variants at least as fine as the one as trained.
 
-    `interval` is the 95 % bootstrap interval of that loss over the test images (Efron and Tibshirani 1993, section
-    13.3), the two manifestations compared image by image. Without a finer manifestation there is no verdict, and
-    `invariant` is None.
+    There is no verdict where no finer variant was evaluated. The fields are then None.
+
+    Args:
+        invariant: True if the loss is within the tolerance.
+        n_compared: number of finer variants.
+        worst: name of the variant that loses most.
+        loss: its loss in percentage points.
+        interval: the 95 % bootstrap interval of the loss over the test images (Efron and Tibshirani
+            1993, section 13.3). The two variants are compared image by image.
     """
 
     invariant: bool | None
@@ -29,15 +36,26 @@ class Verdict:
 
     def __str__(self) -> str:
         if self.interval is None or self.loss is None:
-            return "no verdict: nothing at least as fine as the training manifestation was evaluated beside it"
+            return (
+                "no verdict: nothing at least as fine as the training manifestation was evaluated "
+                "besides it"
+            )
         interval = f"95 % interval {self.interval[0]:.1f} to {self.interval[1]:.1f}"
-        if self.invariant:
-            return f"invariant within {max(self.loss, 0):.1f} pp ({interval}; largest loss at {self.worst})"
-        return f"not invariant: loses {self.loss:.1f} pp at {self.worst} ({interval})"
+        if not self.invariant:
+            return f"not invariant: loses {self.loss:.1f} pp at {self.worst} ({interval})"
+        loss = max(self.loss, 0)
+        return f"invariant within {loss:.1f} pp ({interval}; largest loss at {self.worst})"
 
 
 def judge(trained: Result, results: Sequence[Result], labels: Tensor, tolerance: float) -> Verdict:
-    """The verdict on `results`, for a tolerance in percentage points. One that has failed has lost everything."""
+    """Return the verdict on a network; a variant that failed counts as wrong on every image.
+
+    Args:
+        trained: the result of the variant as trained.
+        results: the results to compare with it; those that are not as fine are ignored.
+        labels: the labels (N,) of the test images.
+        tolerance: the largest loss of an invariant network, in percentage points.
+    """
     finer = [
         result for result in results if result is not trained and at_least_as_fine(result, trained)
     ]
@@ -58,20 +76,24 @@ def judge(trained: Result, results: Sequence[Result], labels: Tensor, tolerance:
 
 
 def at_least_as_fine(result: Result, trained: Result) -> bool:
-    """Order and number of steps are at least those of training; an adaptive scheme, which counts no steps, is fine
-    enough if it evaluates the rate as often."""
-    own, base = result.manifestation, trained.manifestation
-    if own.scheme is None or base.scheme is None or own.scheme.order < base.scheme.order:
+    """Return True if order and number of steps are at least those of the variant as trained.
+
+    An adaptive scheme has no number of steps: its rate evaluations are compared instead.
+    """
+    scheme, trained_scheme = result.manifestation.scheme, trained.manifestation.scheme
+    if scheme is None or trained_scheme is None or scheme.order < trained_scheme.order:
         return False
-    if isinstance(own.scheme, Scheme) and isinstance(base.scheme, Scheme):
-        return (own.n_time_steps or 0) >= (base.n_time_steps or 0)
+    if isinstance(scheme, Scheme) and isinstance(trained_scheme, Scheme):
+        steps = trained.manifestation.n_time_steps or 0
+        return (result.manifestation.n_time_steps or 0) >= steps
     return result.n_f_evals >= trained.n_f_evals
 
 
 def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean of `values` (N,)."""
+    """Return the 95 % percentile interval of the mean of `values` (N,)."""
     generator = np.random.default_rng(0)
-    # A resample matters only through how often it holds each distinct value, and an image's loss takes but three.
+    # A resample matters only through how often it holds each distinct value, and the loss of an
+    # image has only three: -100, 0 and 100.
     distinct, counts = np.unique(values, return_counts=True)
     drawn = generator.multinomial(len(values), counts / len(values), size=N_RESAMPLES)
     low, high = np.quantile(drawn @ distinct / len(values), (0.025, 0.975))

@@ -6,6 +6,7 @@ import torch
 
 from contnet import SCHEMES, ContinuousNet, ODEBlock, Scheme
 from contnet.invariance.convergence import asymptotic_slope, block_convergence, network_convergence
+from contnet.ode.schemes import find_scheme
 from tests.problems import Linear
 
 
@@ -55,7 +56,7 @@ def test_the_convergence_of_a_network_is_that_of_each_block_on_its_incoming_stat
     network = ContinuousNet(alpha=4, initial_time_d=2).eval()
     images = torch.randn(4, 3, 8, 8)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    found = network_convergence(network, images, ["euler", "dopri5"])
+    found = network_convergence(network, images, [SCHEMES["euler"], find_scheme("dopri5")])
     assert [(c.block, c.scheme, c.n_time_steps) for c in found] == [
         (block, "euler", [2, 4, 8, 16, 32, 64]) for block in (1, 2, 3)
     ]

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from contnet import ContinuousNet, ResNet
 from contnet.invariance.manifestation import Manifestation
+from contnet.invariance.plan import Plan
 from contnet.invariance.store import Store
-from contnet.invariance.study import Plan, Subject, study
+from contnet.invariance.study import study
+from contnet.invariance.subject import Conditions, Subject
 from contnet.ode.integrate import IntegrationError
 from tests.invariance.results import EULER_2, batches
 
@@ -33,10 +35,12 @@ def subject() -> Callable[..., Subject]:
             name="a.ckpt",
             network=network,
             classes=[str(i) for i in range(10)],
-            test=batches(images, labels, 8),
-            few=images[:2],
-            training_images=lambda: [images],
-            precision=lambda: torch.autocast("cpu", enabled=False),
+            conditions=Conditions(
+                test=batches(images, labels, 8),
+                sample=images[:2],
+                training_images=lambda: [images],
+                precision=lambda: torch.autocast("cpu", enabled=False),
+            ),
             identity=identity,
         )
         return replace(known, **changes)
@@ -101,7 +105,7 @@ def test_a_solver_that_cannot_reach_its_tolerance_is_a_row_that_says_so(
     assert [result.failed is None for result in found.results] == [True, False, True]
     assert "scheme dopri5 cannot reach rtol=1e-30" in str(found.results[1].failed)
     network = subject().network
-    found.results[1].manifestation.give(network)
+    found.results[1].manifestation.apply(network)
     with pytest.raises(IntegrationError):
         network(torch.randn(1, 3, 8, 8))
 

@@ -1,1 +1,1 @@
-"""Tables, pictures and the page of an invariance study."""
+"""The report of an invariance study: tables, findings, a page, and a file for each picture."""

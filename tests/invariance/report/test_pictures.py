@@ -1,4 +1,4 @@
-from contnet.invariance.report.pictures import pareto_front
+from contnet.invariance.report.latency import pareto_front
 
 
 def test_the_pareto_front_has_what_nothing_beats() -> None:

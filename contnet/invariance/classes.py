@@ -1,0 +1,28 @@
+"""The accuracy of each class: which classes pay for a manifestation."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from contnet.invariance.result import Result
+
+
+def class_accuracy(results: Sequence[Result], labels: Tensor, n_classes: int) -> Tensor:
+    """Return the share of each class's images that a result predicts, (len(results), n_classes).
+
+    It is NaN for a result that failed, and for a class without images.
+
+    Args:
+        results: results on the same images.
+        labels: the labels (N,) of these images.
+        n_classes: number of classes.
+    """
+    return torch.stack([_class_accuracy(result, labels, n_classes) for result in results])
+
+
+def _class_accuracy(result: Result, labels: Tensor, n_classes: int) -> Tensor:
+    if result.predictions is None:
+        return torch.full((n_classes,), torch.nan)
+    right = torch.bincount(labels[result.predictions == labels], minlength=n_classes)
+    return right / torch.bincount(labels, minlength=n_classes)

@@ -1,0 +1,111 @@
+"""The look of the pictures, which is the same in all of them.
+
+A scheme has a colour, a marker and a dash, a basis a colour and a marker. They come from the
+position of its name in `SCHEMES`, `ADAPTIVE_SCHEMES` or `BASES`, and begin anew in their cycles
+when these are used up. The cycles of colours and markers differ in length, so that a pair does not
+return soon. Recalibrated results have hollow markers.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
+from contnet.invariance.result import Result
+from contnet.invariance.study import Study
+from contnet.ode.bases import BASES
+from contnet.ode.schemes import ADAPTIVE_SCHEMES, SCHEMES
+
+# Colours of Okabe and Ito, of different lightness.
+COLOURS = ("#0072B2", "#E69F00", "#56B4E9", "#CC79A7", "#8C6D00", "#009E73", "#D55E00")
+MARKERS = ("o", "s", "^", "v", "P", "D", "X", "d")
+DASHES = ("-", "--", "-.", "--", "-.", "--", "-", "-.")
+
+# Adaptive schemes have no steps to draw a curve over. They are grey.
+GREYS = ("0.1", "0.3", "0.4", "0.5", "0.6")
+ADAPTIVE_MARKERS = ("*", "h", "p", "<", ">", "H")
+ADAPTIVE_DASHES = ("--", "-.", "--", "-.", "--", "-.")
+
+BASIS_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00")
+BASIS_MARKERS = ("o", "s", "^", "D", "v")
+
+STYLE: Any = {
+    "font.size": 9,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "savefig.dpi": 160,
+    "figure.dpi": 160,
+}
+"""Settings of matplotlib for every picture."""
+
+PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g}")
+PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
+MILLIONS = FuncFormatter(lambda value, _: f"{value / 1e6:.2f} M")
+
+LONGEST_PATH = 48
+"""A checkpoint's path of so many characters, or more, is cut to fit above a picture."""
+
+
+def scheme_look(name: str) -> dict[str, Any]:
+    """Return colour, marker and dash of a scheme, as arguments of `Axes.plot`."""
+    if name in ADAPTIVE_SCHEMES:
+        position = _position(name, ADAPTIVE_SCHEMES)
+        return _look(position, color=GREYS, marker=ADAPTIVE_MARKERS, linestyle=ADAPTIVE_DASHES)
+    position = _position(name, SCHEMES)
+    return _look(position, color=COLOURS, marker=MARKERS, linestyle=DASHES)
+
+
+def basis_look(name: str) -> dict[str, Any]:
+    """Return colour and marker of a basis, as arguments of `Axes.plot`."""
+    return _look(_position(name, BASES), color=BASIS_COLOURS, marker=BASIS_MARKERS)
+
+
+def _position(name: str, known: Iterable[str]) -> int:
+    """Return the position of a name; a scheme or basis of somebody's own comes after the others."""
+    names = list(known)
+    return names.index(name) if name in names else len(names)
+
+
+def _look(position: int, **cycles: Sequence[str]) -> dict[str, Any]:
+    return {key: values[position % len(values)] for key, values in cycles.items()}
+
+
+def hollow(*, recalibrated: bool) -> dict[str, Any]:
+    """Return the arguments of `Axes.plot` that mark a recalibrated result."""
+    return {"markerfacecolor": "white"} if recalibrated else {}
+
+
+def label(name: str, *, recalibrated: bool) -> str:
+    """Return the label of a scheme or basis in the legend."""
+    return f"{name}, recalibrated" if recalibrated else name
+
+
+def title(study: Study) -> str:
+    """Return the title of a picture of one network: its checkpoint and its training."""
+    path = study.subject.name
+    name = path if len(path) < LONGEST_PATH else f"..{path[2 - LONGEST_PATH :]}"
+    return f"{name}\ntrained with {study.trained.manifestation}"
+
+
+def short_effort(result: Result) -> str:
+    """Return the number of steps, or the tolerance, to write next to a point."""
+    manifestation = result.manifestation
+    return str(manifestation.n_time_steps or f"{manifestation.rtol:g}")
+
+
+def draw_ring(ax: Axes, x: float, y: float) -> None:
+    """Draw a ring around the point as trained."""
+    ax.plot(
+        [x],
+        [y],
+        "o",
+        markersize=12,
+        markerfacecolor="none",
+        markeredgecolor="black",
+        label="as trained",
+        zorder=5,
+    )

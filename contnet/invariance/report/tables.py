@@ -1,0 +1,97 @@
+"""The tables of a study on the screen."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from contnet.invariance.manifestation import Manifestation
+from contnet.invariance.result import Figures, Result
+from contnet.invariance.study import Study
+from contnet.ode.basis import Basis
+
+HEADINGS = ("scheme", "steps", "evals", "loss", "accuracy", "same", "ms")
+PROJECTED_HEADINGS = ("theta(t)", "params", "scheme", "steps", "accuracy", "ms")
+TO_THE_LEFT = ("theta(t)", "scheme")
+
+Recalibrated = Mapping[tuple[Basis | None, Manifestation], Figures | None]
+
+
+def results_table(study: Study) -> Table:
+    """Return the table of a study's results, recalibrated ones in a column of their own."""
+    recalibrated = {(r.basis, r.manifestation): r.figures for r in study.results if r.recalibrated}
+    projects = any(result.projected for result in study.results)
+    headings = list(PROJECTED_HEADINGS if projects else HEADINGS)
+    if recalibrated:
+        headings.insert(headings.index("accuracy") + 1, "recal.")
+    table = Table(title=study.subject.name, caption=_legend(study, headings))
+    for heading in headings:
+        justify: Any = "left" if heading in TO_THE_LEFT else "right"
+        table.add_column(heading, justify=justify, no_wrap=True)
+    for result in study.results:
+        if not result.recalibrated:
+            cells = _cells(result, recalibrated)
+            table.add_row(*(cells.get(heading, "-") for heading in headings))
+    return table
+
+
+def comparison_table(studies: Sequence[Study]) -> Table:
+    """Return the table that compares networks as they were trained."""
+    table = Table(
+        title="comparison",
+        caption="lost: at most, in percentage points, at any finer manifestation",
+    )
+    table.add_column("checkpoint", overflow="fold")
+    table.add_column("trained with")
+    for heading in ("parameters", "accuracy", "lost", "invariant"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for study in studies:
+        verdict = study.verdict
+        table.add_row(
+            escape(study.subject.name),
+            str(study.trained.manifestation),
+            f"{study.trained.parameters:,}",
+            f"{study.trained_figures.accuracy:.4f}",
+            "-" if verdict.loss is None else f"{verdict.loss:.1f}",
+            {True: "yes", False: "no", None: "-"}[verdict.invariant],
+        )
+    return table
+
+
+def _legend(study: Study, headings: Sequence[str]) -> str:
+    same = "same: share of images that get the same class as there"
+    parts = [
+        "* as trained",
+        *([same] if "same" in headings else []),
+        f"ms per image, {study.trained_figures.batch_size} at a time",
+        *(["recal.: accuracy with batch norm recalibrated"] if "recal." in headings else []),
+    ]
+    return "; ".join(parts)
+
+
+def _cells(result: Result, recalibrated: Recalibrated) -> dict[str, str]:
+    """Return the cells of a row by their headings; cells that do not exist are left out."""
+    manifestation = result.manifestation
+    figures = recalibrated.get((result.basis, manifestation))
+    steps = str(manifestation.n_time_steps or "-")
+    return {
+        "theta(t)": f"{result.basis.name} {result.basis.n_basis}" if result.basis else "-",
+        "params": f"{result.parameters:,}",
+        "scheme": f"{manifestation.name or '-'}{' *' if result.trained else ''}",
+        "steps": steps if manifestation.rtol is None else f"{manifestation.rtol:.0e}",
+        **({"recal.": f"{figures.accuracy:.4f}"} if figures else {}),
+        **_figures(result.figures),
+    }
+
+
+def _figures(figures: Figures | None) -> dict[str, str]:
+    if figures is None:
+        return {"accuracy": "failed"}
+    return {
+        "evals": str(figures.n_f_evals or "-"),
+        "loss": f"{figures.loss:.4f}",
+        "accuracy": f"{figures.accuracy:.4f}",
+        "same": f"{figures.same_prediction:.4f}",
+        "ms": f"{figures.latency_ms:.3f}",
+    }
