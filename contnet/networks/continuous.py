@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -14,8 +13,8 @@ from contnet.networks.units import (
     initialise,
     initialise_rate,
     make_head,
+    make_segments,
     make_stem,
-    make_stitch,
 )
 from contnet.ode.bases import make_basis
 from contnet.ode.block import ODEBlock, Origin
@@ -99,7 +98,7 @@ class ContinuousNet(nn.Module):
         widths = _widths(alpha, widen_factor)
 
         self.stem = make_stem(in_channels, alpha, batch_norm=batch_norm)
-        self.stitches, nodes = _segments(
+        self.stitches, nodes = make_segments(
             (alpha, *widths),
             unit,
             residual,
@@ -226,29 +225,6 @@ def _widths(alpha: int, widen_factor: int | None) -> tuple[int, ...]:
         return (alpha, 2 * alpha, 4 * alpha)
     arguments.integer("widen_factor", widen_factor, minimum=1)
     return tuple(factor * alpha * widen_factor for factor in (1, 2, 4))
-
-
-def _segments(
-    widths: tuple[int, ...],
-    unit: Callable[..., ResidualUnit],
-    residual: Callable[..., ResidualUnit] | None,
-    n_nodes: int,
-    epsilon: float,
-    first_stitch: bool,
-) -> tuple[nn.ModuleList, list[nn.ModuleList]]:
-    """Return the stitches and the ODE blocks' nodes of three segments.
-
-    `widths` are the channels of the stem and of each segment. Without `first_stitch` the first
-    segment has none, unless it is wider than the stem.
-    """
-    stitches, nodes = nn.ModuleList(), []
-    for stride, (incoming, channels) in zip((1, 2, 2), pairwise(widths), strict=True):
-        if stride == 1 and incoming == channels and not first_stitch:
-            stitches.append(nn.Identity())
-        else:
-            stitches.append(make_stitch(incoming, channels, stride, residual, epsilon))
-        nodes.append(nn.ModuleList(unit(channels, channels) for _ in range(n_nodes)))
-    return stitches, nodes
 
 
 def _initialise(parts: Iterable[nn.Module], nodes: Iterable[nn.Module]) -> None:

@@ -10,6 +10,7 @@ segment's state to the next one's.
 
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -134,6 +135,29 @@ def make_stitch(
     if residual is None:
         return shortcut
     return SkipConnection(residual(incoming, channels, stride), shortcut, epsilon)
+
+
+def make_segments(
+    widths: tuple[int, ...],
+    unit: Callable[..., ResidualUnit],
+    residual: Callable[..., ResidualUnit] | None,
+    n_nodes: int,
+    epsilon: float,
+    first_stitch: bool,
+) -> tuple[nn.ModuleList, list[nn.ModuleList]]:
+    """Return the stitches and the ODE blocks' nodes of three segments.
+
+    `widths` are the channels of the stem and of each segment. Without `first_stitch` the first
+    segment has none, unless it is wider than the stem.
+    """
+    stitches, nodes = nn.ModuleList(), []
+    for stride, (incoming, channels) in zip((1, 2, 2), pairwise(widths), strict=True):
+        if stride == 1 and incoming == channels and not first_stitch:
+            stitches.append(nn.Identity())
+        else:
+            stitches.append(make_stitch(incoming, channels, stride, residual, epsilon))
+        nodes.append(nn.ModuleList(unit(channels, channels) for _ in range(n_nodes)))
+    return stitches, nodes
 
 
 def make_head(channels: int, num_classes: int, *, batch_norm: bool) -> nn.Sequential:
