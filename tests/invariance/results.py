@@ -1,4 +1,4 @@
-"""Outcomes and results that are made up."""
+"""Subjects, outcomes and results that are made up."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from contnet import SCHEMES
 from contnet.invariance.manifestation import Manifestation
 from contnet.invariance.outcome import Batches, Outcome
 from contnet.invariance.result import Figures, Result
+from contnet.invariance.subject import Conditions, Subject
 
 EULER_2 = Manifestation(SCHEMES["euler"], 2)
 
@@ -31,3 +32,15 @@ def result(
     manifestation = Manifestation(SCHEMES[scheme], n)
     filled = None if predictions is None else Figures(**known)
     return Result("a.ckpt", manifestation, False, False, 1, figures=filled, predictions=predictions)
+
+
+def subject(network: nn.Module, identity: str = "") -> Subject:
+    """Return a network with 20 random images of 8 x 8 pixels in 10 classes."""
+    images, labels = torch.randn(20, 3, 8, 8), torch.arange(20) % 10
+    conditions = Conditions(
+        batches(images, labels, 8),
+        sample=images[:2],
+        training_images=lambda: [images],
+        precision=lambda: torch.autocast("cpu", enabled=False),
+    )
+    return Subject("a.ckpt", network.eval(), [str(i) for i in range(10)], conditions, identity)

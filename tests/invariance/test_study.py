@@ -12,9 +12,10 @@ from contnet.invariance.manifestation import Manifestation
 from contnet.invariance.plan import Plan
 from contnet.invariance.store import Store
 from contnet.invariance.study import study
-from contnet.invariance.subject import Conditions, Subject
+from contnet.invariance.subject import Subject
 from contnet.ode.integrate import IntegrationError
-from tests.invariance.results import EULER_2, batches
+from tests.invariance.results import EULER_2
+from tests.invariance.results import subject as made_up
 
 
 class Counted(ContinuousNet):
@@ -27,23 +28,10 @@ class Counted(ContinuousNet):
 
 @pytest.fixture
 def subject() -> Callable[..., Subject]:
-    images, labels = torch.randn(20, 3, 8, 8), torch.arange(20) % 10
-    network = Counted(alpha=4, initial_time_d=2).eval()
+    known = made_up(Counted(alpha=4, initial_time_d=2))
 
     def make(identity: str = "network", **changes: Any) -> Subject:
-        known = Subject(
-            name="a.ckpt",
-            network=network,
-            classes=[str(i) for i in range(10)],
-            conditions=Conditions(
-                test=batches(images, labels, 8),
-                sample=images[:2],
-                training_images=lambda: [images],
-                precision=lambda: torch.autocast("cpu", enabled=False),
-            ),
-            identity=identity,
-        )
-        return replace(known, **changes)
+        return replace(known, identity=identity, **changes)
 
     return make
 
