@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import nn
 
-from contnet.ode.depth_time import DepthTime, depth_time
+from contnet.ode.depth_time import depth_time
 from contnet.ode.schemes import ADAPTIVE_SCHEMES, AdaptiveScheme, Scheme, find_scheme
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,10 @@ def manifestations(
     for name in [trained.scheme.name] if schemes is None else schemes:
         scheme = trained.scheme if name == trained.scheme.name else find_scheme(name)
         if name not in ADAPTIVE_SCHEMES:
-            found += [Manifestation(scheme, n) for n in n_time_steps or [_n_time_steps(depth)]]
+            # An adaptive scheme has no use for the network's number of steps, but this one has.
+            steps = [block.n_time_steps for block in depth.blocks]
+            numbers = n_time_steps or [common("n_time_steps", steps)]
+            found += [Manifestation(scheme, n) for n in numbers]
         elif rtol is None:
             found.append(Manifestation(scheme))
         else:
@@ -124,19 +130,19 @@ def manifestations(
     return list(dict.fromkeys(found if trained in found else [trained, *found]))
 
 
+def common(setting: str, values: Sequence[Value]) -> Value:
+    """Return the value that a setting has in every ODE block.
+
+    Raises:
+        ValueError: if the blocks differ; the plan must then give the setting.
+    """
+    if any(value != values[0] for value in values):
+        raise ValueError(
+            f"{setting} must be given for a network whose ODE blocks differ in it, "
+            f"here {', '.join(map(str, values))}"
+        )
+    return values[0]
+
+
 def _manifestation(scheme: Scheme | AdaptiveScheme, n_time_steps: int) -> Manifestation:
     return Manifestation(scheme, None if isinstance(scheme, AdaptiveScheme) else n_time_steps)
-
-
-def _n_time_steps(depth: DepthTime) -> int:
-    """Return the number of steps of every block.
-
-    An adaptive scheme leaves it unused, but another scheme may be about to take over.
-    """
-    if depth.n_time_steps is None:
-        numbers = ", ".join(str(block.n_time_steps) for block in depth.blocks)
-        raise ValueError(
-            "n_time_steps must be given for a network whose ODE blocks differ in it, "
-            f"here {numbers}"
-        )
-    return depth.n_time_steps

@@ -3,17 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TypeVar
 
 from torch import nn
 
-from contnet.invariance.manifestation import Manifestation, manifestations
+from contnet.invariance.manifestation import Manifestation, common, manifestations
 from contnet.invariance.recalibration import has_batch_norm
 from contnet.ode.bases import make_basis
 from contnet.ode.basis import Basis
 from contnet.ode.depth_time import depth_time
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,8 @@ class Plan:
         depth = depth_time(network)
         if depth is None or (self.bases is None and self.n_basis is None):
             return []
-        names = self.bases or [_common("basis", [block.basis.name for block in depth.blocks])]
-        numbers = self.n_basis or [_common("n_basis", [block.n_basis for block in depth.blocks])]
+        names = self.bases or [common("basis", [block.basis.name for block in depth.blocks])]
+        numbers = self.n_basis or [common("n_basis", [block.n_basis for block in depth.blocks])]
         bases = dict.fromkeys(
             make_basis(name, n_basis) for name, n_basis in product(names, numbers)
         )
@@ -97,12 +94,3 @@ class Plan:
     def recalibrates(self, network: nn.Module) -> bool:
         """Return True if the plan asks for recalibration, and the network has batch norm."""
         return self.recalibrate and has_batch_norm(network)
-
-
-def _common(argument: str, values: Sequence[Value]) -> Value:
-    if any(value != values[0] for value in values):
-        raise ValueError(
-            f"{argument} must be given for a network whose ODE blocks differ in it, "
-            f"here {', '.join(map(str, values))}"
-        )
-    return values[0]

@@ -1,10 +1,11 @@
 """Recalibration: batch-norm statistics for a manifestation in which the network was not trained.
 
-Running statistics are those of the states that a network had in training. Another scheme or number
-of steps has other states. Accuracy falls, and much of it comes back with statistics of the new
-states. Recalibration needs neither labels nor gradients. The images must be augmented as in
-training: images without augmentation have other statistics, and cost accuracy even in the training
-manifestation.
+Running statistics are those of the states that a network had in training. With a different scheme
+or number of steps the states are different. Accuracy falls, and much of it comes back with
+statistics of the new states. Recalibration needs neither labels nor gradients.
+
+The images must be augmented as in training. Images without augmentation have other statistics, and
+cost accuracy even in the training manifestation.
 """
 
 from collections.abc import Iterable, Iterator

@@ -54,7 +54,9 @@ def draw_front(ax: Axes, study: Study, results: Sequence[Result]) -> list[Point]
     Returns:
         The points of the front.
     """
-    front = pareto_front([(own.latency_ms, own.accuracy) for _, own in measured(results)])
+    front = pareto_front(
+        [(figures.latency_ms, figures.accuracy) for _, figures in measured(results)]
+    )
     ax.plot(
         *zip(*front, strict=True),
         label="Pareto front",
