@@ -42,5 +42,6 @@ def _of_one_network(study: Study) -> Iterator[tuple[str, Figure]]:
         yield "projection", draw_projection(study)
     if study.convergence:
         yield "convergence", draw_convergence(study)
-    if study.is_continuous and len(study.results) > 1:
+    compared = [result for result in study.results if result.figures and not result.trained]
+    if study.is_continuous and compared:
         yield "classes", draw_classes(study)

@@ -1,12 +1,14 @@
 """Pictures of studies of small networks, among them some with schemes and bases of their own."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import nn
 
-from contnet import SCHEMES, ContinuousNet, ODEBlock
+from contnet import SCHEMES, ODEBlock
 from contnet.invariance.plan import Plan
 from contnet.invariance.report.latency import pareto_front
 from contnet.invariance.report.look import basis_look, scheme_look
@@ -25,11 +27,21 @@ class Monomials(Legendre):
     name = "monomials"
 
 
-def drawn(studies: list[Study], references: list[Study], folder: Path) -> dict[str, list[str]]:
-    """Draw and save every picture, and return the labels of its legend by the picture's name."""
+def small(**settings: Any) -> nn.Module:
+    """Return a network of one smooth ODE block."""
+
+    def unit() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Tanh())
+
+    block = ODEBlock(unit, **settings)
+    return nn.Sequential(nn.Conv2d(3, 4, 5), block, nn.Flatten(), nn.Linear(4 * 16, 10))
+
+
+def drawn(studies: list[Study], references: Sequence[Study] = ()) -> dict[str, list[str]]:
+    """Draw every picture, and return the labels of its legend by the picture's name."""
     legends = {}
     for name, figure in pictures(studies, references):
-        figure.savefig(folder / f"{name}.png")
+        figure.draw_without_rendering()
         legends[name] = [text.get_text() for key in figure.legends for text in key.get_texts()]
     return legends
 
@@ -40,22 +52,18 @@ def test_a_new_scheme_and_a_new_basis_are_drawn_in_every_picture(
     monkeypatch.setitem(SCHEMES, "new", replace(SCHEMES["heun2"], name="new"))
     monkeypatch.setitem(BASES, "monomials", Monomials)
     assert (len(SCHEMES) + len(ADAPTIVE_SCHEMES), len(BASES)) == (13, 5)
-    network = ContinuousNet(alpha=2, initial_time_d=2, scheme="new")
-    plan = Plan(
-        schemes=[*SCHEMES, *ADAPTIVE_SCHEMES],
-        n_time_steps=[2, 3],
-        rtol=[1e-1],
-        recalibrate=True,
-        bases=list(BASES),
-    )
-    found = study(subject(network), plan, Store(tmp_path / "store"))
-    legends = drawn([found], [], tmp_path)
-    assert set(legends) == {"accuracy", "latency", "projection", "convergence", "classes"}
+    made, store = subject(small(scheme="new", n_basis=2)), Store(tmp_path / "store")
+    schemes = Plan([*SCHEMES, *ADAPTIVE_SCHEMES], [2], rtol=[1e-1], recalibrate=True)
+    bases = Plan(n_time_steps=[2], recalibrate=True, bases=list(BASES))
+    swept, projected = study(made, schemes, store), study(made, bases, store)
+    legends = drawn([swept])
+    assert set(legends) == {"accuracy", "latency", "convergence", "classes"}
     assert {"new", "new, recalibrated"} < set(legends["accuracy"])
     assert {*SCHEMES, *ADAPTIVE_SCHEMES} < set(legends["latency"])
-    assert {*BASES, "monomials, recalibrated"} < set(legends["projection"])
     assert legends["convergence"] == list(SCHEMES)
-    assert "monomials" in page([found], {}, tolerance=1)
+    legends = drawn([projected])
+    assert {*BASES, "monomials, recalibrated"} < set(legends["projection"])
+    assert "monomials" in page([projected], {}, tolerance=1)
 
 
 def test_schemes_and_bases_differ_in_their_looks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,29 +83,33 @@ def test_schemes_and_bases_differ_in_their_looks(monkeypatch: pytest.MonkeyPatch
 
 def test_a_scheme_that_only_the_network_knows_is_swept_and_drawn(tmp_path: Path) -> None:
     own = replace(SCHEMES["midpoint"], name="own")
-    network = nn.Sequential(
-        nn.Conv2d(3, 4, 3),
-        ODEBlock(lambda: nn.Conv2d(4, 4, 3, padding=1), scheme=own, n_time_steps=2),
-        nn.Flatten(),
-        nn.Linear(4 * 36, 10),
-    )
+    network = small(scheme=own, n_time_steps=2)
     found = study(subject(network), Plan(n_time_steps=[2, 4]), Store(tmp_path / "store"))
     assert [str(result) for result in found.results] == ["own, 2 steps", "own, 4 steps"]
     (convergence,) = found.convergence
     assert convergence.slope == pytest.approx(2, abs=0.1)
-    assert "own" in drawn([found], [], tmp_path)["accuracy"]
+    assert "own" in drawn([found])["accuracy"]
+
+
+def test_a_sweep_in_which_all_else_failed_is_drawn(
+    tmp_path: Path,
+) -> None:
+    plan = Plan(["dopri5"], rtol=[1e-30])
+    found = study(subject(small()), plan, Store(tmp_path / "store"))
+    assert [result.failed is None for result in found.results] == [True, False]
+    assert set(drawn([found])) == {"accuracy", "latency", "convergence"}
 
 
 def test_depths_trained_from_scratch_are_a_curve_to_compare_with(tmp_path: Path) -> None:
     plan, store = Plan(convergence=False), Store(tmp_path / "store")
     studies = [
-        study(replace(subject(ContinuousNet(alpha=2, initial_time_d=n)), identity=str(n)), p, store)
+        study(replace(subject(small(n_basis=n)), identity=str(n)), p, store)
         for n, p in ((2, replace(plan, n_time_steps=[2, 4])), (1, plan), (4, plan))
     ]
-    legends = drawn(studies[:1], studies[1:], tmp_path)
+    legends = drawn(studies[:1], studies[1:])
     assert "each depth trained from scratch" in legends["accuracy"]
     assert set(legends) == {"accuracy", "latency", "classes"}
-    assert set(drawn(studies, [], tmp_path)) == {"accuracy", "latency", "classes-0"}
+    assert set(drawn(studies)) == {"accuracy", "latency", "classes-0"}
 
 
 def test_the_pareto_front_has_what_nothing_beats() -> None:
