@@ -1,4 +1,7 @@
-"""Evaluate checkpoints in other manifestations: `python evaluate.py ckpt_path=... sweep.scheme=[...]`."""
+"""Evaluate checkpoints in other manifestations: `python evaluate.py ckpt_path=... [key=value ...]`.
+
+`python evaluate.py --help` lists the keys.
+"""
 
 import sys
 from pathlib import Path
@@ -6,50 +9,45 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from contnet.commands.command_line import entry_point
+from contnet.commands.job import Job
 
 NOT_INVARIANT = 3
+"""Exit code with `sweep.strict=true` if a network is not invariant."""
 
 
 @entry_point("evaluate")
-def main(config: DictConfig) -> None:
-    from contnet.commands import console, failures
-    from contnet.commands import study_request as evaluation
+def main(config: DictConfig, job: Job) -> None:
+    from contnet.commands import console
+    from contnet.commands.failures import translated_errors
+    from contnet.commands.projections import save_projections
+    from contnet.commands.study_request import Request
+    from contnet.commands.subjects import load_subjects
     from contnet.invariance.plan import Plan
     from contnet.invariance.report.write import report
     from contnet.invariance.store import Store
     from contnet.invariance.study import study
 
     console.quieten()
-    plan, budget, strict = (
-        evaluation.plan(config),
-        evaluation.budget(config),
-        evaluation.strict(config),
-    )
-    saves = evaluation.saves(config)
-    subjects, references = evaluation.subjects(config, plan)
-    as_trained = Plan(convergence=False)
+    request = Request.of(config)
+    plan, as_trained = request.plan, Plan(convergence=False)
+    subjects, references = load_subjects(config, plan)
     store = Store(Path(config.sweep.store))
-    with (
-        failures.explained(),
-        console.steps(
-            sum(len(plan.variants(subject.network)) for subject in subjects) + len(references),
-            "sweeping",
-        ) as advance,
-    ):
-        studies = [study(subject, plan, store, advance) for subject in subjects]
-        beside = [study(reference, as_trained, store, advance) for reference in references]
+    n_variants = sum(len(plan.variants(subject.network)) for subject in subjects)
+    with translated_errors(), console.progress(n_variants + len(references), "sweeping") as done:
+        studies = [study(subject, plan, store, done) for subject in subjects]
+        compared = [study(subject, as_trained, store, done) for subject in references]
     report(
         studies,
-        beside,
+        compared,
         folder=Path(config.run_dir),
         tolerance=plan.tolerance,
-        budget=budget,
+        budget=request.budget,
         root=config.dataset.root,
     )
-    if saves:
-        with failures.explained():
-            evaluation.save_projections(config, plan, subjects)
-    if strict and any(study.verdict.invariant is False for study in studies):
+    if request.saves:
+        with translated_errors():
+            save_projections(config, plan, subjects)
+    if request.strict and any(study.verdict.invariant is False for study in studies):
         sys.exit(NOT_INVARIANT)
 
 

@@ -18,9 +18,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from contnet.commands import build
 from contnet.commands.messages import CONF, explain, options_of
+from contnet.commands.overrides import key_of, override_of
 from contnet.errors import ConfigError
 from contnet.runs.folder import LAST, RESULT
-from contnet.runs.resume import key_of, override_of, overrides_of
+from contnet.runs.resume import overrides_of
 from contnet.training.callbacks.checkpointing import INTERRUPTED, REQUEUE
 
 ROOT = Path(__file__).parents[1]

@@ -26,13 +26,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     monkeypatch.chdir(tmp_path)
 
     def call(entry: str, *overrides: str) -> tuple[int, str, str]:
-        import contnet.commands.sweep_summary
         import evaluate
         import train
 
         main = {"train": train.main, "evaluate": evaluate.main}[entry]
         monkeypatch.setattr(sys, "argv", [f"{entry}.py", *overrides])
-        monkeypatch.setattr(contnet.commands.sweep_summary.SweepSummary, "directory", None)
         monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
         capfd.readouterr()
         code = 0

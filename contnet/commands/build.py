@@ -1,7 +1,8 @@
-"""From a configuration to objects.
+"""From a configuration of train.py to objects: data, network, classifier, Trainer.
 
-Whatever a configuration gets wrong is a `ConfigError` here: constructors check their own arguments, and the keys that
-go to other people's constructors are checked against `RULES`.
+A composed configuration is all that is needed: a notebook builds with these functions as well as
+the command does. Every value that is not allowed is a `ConfigError`. Constructors of this package
+check their own arguments; `rules` checks the keys that go to the constructors of others.
 """
 
 import logging
@@ -12,13 +13,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ProgressBar
+from pytorch_lightning.loggers import Logger
 from torch import nn
 from torch.optim import Optimizer
 
-from contnet.commands.failures import naming
+from contnet.commands.failures import config_errors
 from contnet.commands.instantiate import instantiate_trusted
 from contnet.commands.messages import explain
-from contnet.commands.rules import MAY_BE_NULL, RULES
+from contnet.commands.rules import check_keys
 from contnet.commands.several_processes import check_processes
 from contnet.data import ImageData
 from contnet.data.normalise import Normalise
@@ -34,93 +36,84 @@ from contnet.training.optimizer import parameter_groups
 
 log = logging.getLogger(__name__)
 
-# Measured: a ContinuousNet with batch norm and one node diverges at 4, at the seed's learning rate.
 DIVERGING_STEP = 4
+"""A ContinuousNet with batch norm and one node diverges with steps of this length at lr = 0.1."""
 
 
 def check(config: DictConfig) -> None:
-    """Refuse what a configuration gets wrong by itself, before any data is read."""
+    """Check everything that can be checked before any data is read.
+
+    Raises:
+        ConfigError: if a value is not allowed.
+    """
     try:
         OmegaConf.resolve(config.copy())
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error
-    for key, rule in RULES.items():
-        value = OmegaConf.select(config, key, default=...)
-        if value is not ... and not (value is None and key in MAY_BE_NULL):
-            with naming(key.rpartition(".")[0]):
-                rule(key.rpartition(".")[2], value)
-    with naming("model"):
-        network: nn.Module = instantiate_trusted(
-            config.model, in_channels=3, num_classes=10
-        )  # whatever the data will have
-    # Only their arguments are of interest: any length of an epoch will do, and no images.
-    _schedule(config)(_optimizer(config)(network), steps_per_epoch=1000)
-    if config.refine.epochs or depth_time(network) is not None:
-        _refinement(config, network, probe=(), probe_name="")
+    check_keys(config)
+    # Constructors check their arguments. For that, any data will do, and epochs of any length.
+    with config_errors("model"):
+        made: nn.Module = instantiate_trusted(config.model, in_channels=3, num_classes=10)
+    _schedule(config)(optimizer(config.optimizer)(made), steps_per_epoch=1000)
+    if config.refine.epochs or depth_time(made) is not None:
+        _refinement(config, made, probe=(), probe_name="")
 
 
-def data(config: DictConfig, *, train: bool) -> ImageData:
-    """The data set, with its test images read, and those for training where `train`."""
-    with naming("dataset"):
-        images: ImageData = instantiate_trusted(config.dataset)
+def data(dataset: DictConfig, *, train: bool) -> ImageData:
+    """Return a data set with its test images, and with those to train on where `train`."""
+    with config_errors("dataset"):
+        images: ImageData = instantiate_trusted(dataset)
         if train:
             images.load_train()
         images.load_test()
     return images
 
 
-def network(config: DictConfig, data: ImageData) -> nn.Module:
-    """The network, for the channels and classes of the data."""
-    with naming("model"):
-        built: nn.Module = instantiate_trusted(
-            config.model, in_channels=data.in_channels, num_classes=data.num_classes
+def network(model: DictConfig, data: ImageData) -> nn.Module:
+    """Return a network with random weights, for the channels and classes of the data."""
+    with config_errors("model"):
+        made: nn.Module = instantiate_trusted(
+            model, in_channels=data.in_channels, num_classes=data.num_classes
         )
-    return built
+    return made
 
 
-def warn_of_long_steps(config: DictConfig, network: nn.Module) -> None:
-    """Say so if training is likely to diverge."""
+def warn_of_long_steps(model: DictConfig, network: nn.Module) -> None:
+    """Log a warning if the steps are so long that training is likely to diverge.
+
+    SkipInit starts with a residual of zero, and an adaptive scheme chooses its own steps.
+    """
     depth = depth_time(network)
-    if depth is None or config.model.get("use_skipinit") or not isinstance(depth.scheme, Scheme):
+    if depth is None or model.get("use_skipinit", False):
         return
-    block = depth.blocks[0]
-    step = block.epsilon / block.n_time_steps
-    if step >= DIVERGING_STEP:
-        log.warning(
-            f"model.time_epsilon={block.epsilon:g} over {block.n_time_steps} steps adds {step:g} times the residual "
-            "at each, which diverges in training unless model.use_skipinit=true or more steps make it smaller"
-        )
+    fixed = [block for block in depth.blocks if isinstance(block.scheme, Scheme)]
+    block = max(fixed, key=lambda block: block.epsilon / block.n_time_steps, default=None)
+    if block is None or block.epsilon / block.n_time_steps < DIVERGING_STEP:
+        return
+    steps = "1 step" if block.n_time_steps == 1 else f"{block.n_time_steps} steps"
+    log.warning(
+        f"model.time_epsilon={block.epsilon:g} in {steps} is likely to diverge: a step adds "
+        f"{block.epsilon / block.n_time_steps:g} times the residual; "
+        "set model.use_skipinit=true or take more steps"
+    )
 
 
 def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Classifier:
-    """The network with its loss, optimizer and learning-rate schedule."""
-    schedule = _schedule(config)
-
-    def make_schedule(optimizer: Optimizer) -> dict[str, Any]:
-        # Counted when it is known between how many processes the images are dealt.
-        n_batches = len(data.train_loader(config.seed))
-        limit = config.trainer.limit_train_batches
-        if limit is not None:  # as Lightning takes it: a number of batches, or a share of them
-            n_batches = min(n_batches, limit) if isinstance(limit, int) else int(n_batches * limit)
-        if n_batches == 0:
-            raise ConfigError(
-                f"trainer.limit_train_batches must leave a batch to train on, got {limit}"
-            )
-        return schedule(
-            optimizer, steps_per_epoch=-(-n_batches // config.trainer.accumulate_grad_batches)
-        )
-
+    """Return a network with its loss, optimizer and learning-rate schedule."""
+    make_schedule = _schedule(config)
     if config.compile and len(data.train.labels) < data.batch_size:
         log.warning(
-            f"compile=true compiles nothing: no batch has dataset.batch_size={data.batch_size} images"
+            "compile=true compiles nothing: "
+            f"no batch has dataset.batch_size={data.batch_size} images"
         )
     plain: Any = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     return Classifier(
         network,
         Normalise(data.mean, data.std, channels_last=config.channels_last),
         data.classes,
-        _optimizer(config),
-        make_schedule,
+        optimizer(config.optimizer),
+        # Counted when the number of processes that share the batches is known.
+        lambda made: make_schedule(made, steps_per_epoch=_steps_per_epoch(config, data)),
         plain,
         seed=config.seed,
         label_smoothing=config.label_smoothing,
@@ -128,17 +121,32 @@ def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Class
     )
 
 
-def _optimizer(config: DictConfig) -> Callable[[nn.Module], Optimizer]:
-    decay_all = config.optimizer.decay_norm_and_bias
-    options = OmegaConf.masked_copy(
-        config.optimizer, [key for key in config.optimizer if key != "decay_norm_and_bias"]
-    )
+def _steps_per_epoch(config: DictConfig, data: ImageData) -> int:
+    n_batches = len(data.train_loader(config.seed))
+    limit = config.trainer.limit_train_batches
+    if limit is not None:  # as Lightning reads it: a number of batches, or a share of them
+        n_batches = min(n_batches, limit) if isinstance(limit, int) else int(n_batches * limit)
+    if n_batches == 0:
+        raise ConfigError(
+            f"trainer.limit_train_batches must leave a batch to train on, got {limit}"
+        )
+    n_accumulated: int = config.trainer.accumulate_grad_batches
+    return -(-n_batches // n_accumulated)
+
+
+def optimizer(options: DictConfig) -> Callable[[nn.Module], Optimizer]:
+    """Return a function that makes the optimizer of a network's parameters.
+
+    An optimizer that loads a state keeps its own settings, such as rate and weight decay, where
+    PyTorch would take those of the state. So a run can be resumed with other settings.
+    """
+    decay_all = options.decay_norm_and_bias
+    others = [str(key) for key in options if key != "decay_norm_and_bias"]
 
     def make(network: nn.Module) -> Optimizer:
-        with naming("optimizer"):
-            made: Optimizer = instantiate_trusted(options)(
-                parameter_groups(network, decay_norm_and_bias=decay_all)
-            )
+        groups = parameter_groups(network, decay_norm_and_bias=decay_all)
+        with config_errors("optimizer"):
+            made: Optimizer = instantiate_trusted(OmegaConf.masked_copy(options, others))(groups)
         made.register_load_state_dict_pre_hook(_with_settings_of)
         return made
 
@@ -146,18 +154,15 @@ def _optimizer(config: DictConfig) -> Callable[[nn.Module], Optimizer]:
 
 
 def _with_settings_of(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    """A state to load, with the settings that the optimizer was made with: a run that goes on with another rate or
-    weight decay than it had is to have that, where PyTorch would take the checkpoint's."""
+    """Return a state to load, with the settings of the optimizer in place of its own."""
     groups = zip(optimizer.param_groups, state["param_groups"], strict=True)
-    return {
-        **state,
-        "param_groups": [{**made, "params": saved["params"]} for made, saved in groups],
-    }
+    settings = [{**made, "params": saved["params"]} for made, saved in groups]
+    return {**state, "param_groups": settings}
 
 
 def _schedule(config: DictConfig) -> Callable[..., dict[str, Any]]:
     def make(optimizer: Optimizer, *, steps_per_epoch: int) -> dict[str, Any]:
-        with naming("lr_schedule"):
+        with config_errors("lr_schedule"):
             made: dict[str, Any] = instantiate_trusted(config.lr_schedule)(
                 optimizer, epochs=config.epochs, steps_per_epoch=steps_per_epoch
             )
@@ -167,51 +172,61 @@ def _schedule(config: DictConfig) -> Callable[..., dict[str, Any]]:
 
 
 def trainer(
-    config: DictConfig, classifier: Classifier, data: ImageData, *more_callbacks: Callback
+    config: DictConfig,
+    classifier: Classifier,
+    data: ImageData,
+    *more_callbacks: Callback,
+    sweeping: bool = False,
 ) -> Trainer:
-    """Lightning's Trainer with the configured callbacks and loggers, and refinement if it is scheduled."""
-    specified = dict(config.get("callbacks") or {})
-    if data.val is None:
-        specified.pop("best", None)
-    callbacks = [*more_callbacks, DivergenceWatch()]
-    for name, callback in specified.items():
-        if callback:
-            with naming(f"callbacks.{name}"):
-                callbacks.append(instantiate_trusted(callback))
+    """Return Lightning's Trainer with its callbacks and loggers, and refinement if scheduled.
+
+    Args:
+        config: the configuration.
+        classifier: the classifier to train.
+        data: the images to train on.
+        more_callbacks: callbacks in addition to those of the configuration.
+        sweeping: True for a job of a sweep, which may not start processes of its own.
+    """
+    without = {"best"} if data.val is None else set()  # nothing to select the best by
+    callbacks: list[Callback] = [*more_callbacks, DivergenceWatch()]
+    callbacks += _members("callbacks", config, without)
     if config.refine.epochs:
         probe_name = "training images" if data.val is None else "validation"
         callbacks.append(_refinement(config, classifier.network, data.probe_loader(), probe_name))
-    has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
-    loggers = []
-    for name, logger in (config.get("logger") or {}).items():
-        if logger:
-            with naming(f"logger.{name}"):
-                loggers.append(instantiate_trusted(logger))
-    with naming("trainer"):
-        plugins = [AtomicCheckpointIO(), *(config.trainer.plugins or [])]
-        built: Trainer = instantiate_trusted(
+    loggers: list[Logger] = _members("logger", config)
+    with config_errors("trainer"):
+        made: Trainer = instantiate_trusted(
             config.trainer,
             callbacks=callbacks,
             logger=loggers,
-            enable_progress_bar=has_bar,
-            plugins=plugins,
+            enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
+            plugins=[AtomicCheckpointIO(), *(config.trainer.plugins or [])],
         )
-    check_processes(built, config)
-    obstacle = refinement.unsupported(built, classifier.configure_optimizers()["optimizer"])
+    check_processes(made, config.trainer, sweeping=sweeping)
+    obstacle = refinement.unsupported(made, classifier.configure_optimizers()["optimizer"])
     if config.refine.epochs and obstacle:
         raise ConfigError(f"with refine.epochs {obstacle}")
-    return built
+    return made
+
+
+def _members(group: str, config: DictConfig, without: Iterable[str] = ()) -> list[Any]:
+    """Return the objects that a group names, except those that are null or in `without`."""
+    made = []
+    for name, options in (config.get(group) or {}).items():
+        if options and name not in without:
+            with config_errors(f"{group}.{name}"):
+                made.append(instantiate_trusted(options))
+    return made
 
 
 def _refinement(
     config: DictConfig, network: nn.Module, probe: Iterable[Any], probe_name: str
 ) -> DepthRefinement:
     if depth_time(network) is None:
-        raise ConfigError(
-            f"refine.epochs must be [] for {type(network).__name__}, which has no depth-time"
-        )
+        name = type(network).__name__
+        raise ConfigError(f"refine.epochs must be [] for {name}, which has no depth-time")
     options: Any = OmegaConf.to_container(config.refine)
-    with naming("refine"):
+    with config_errors("refine"):
         return DepthRefinement(
             **options,
             n_epochs=config.trainer.max_epochs,

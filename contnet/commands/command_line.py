@@ -1,6 +1,7 @@
-"""The shell around an entry point: what is wrong with a command is told in one line, and leaves nothing behind.
+"""The shell around a command: it answers an error in one line, and leaves no empty folder behind.
 
-This module and the entry points are imported before torch is, so that a typing error is answered at once.
+This module and the commands are imported before torch is, so that a typing error is answered at
+once.
 """
 
 import os
@@ -12,101 +13,130 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import env_override
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from contnet.commands.job import Job
 from contnet.commands.memory import keep_freed_memory
 from contnet.commands.messages import CONF, explain, is_the_users
-from contnet.commands.several_processes import for_this_process
-from contnet.commands.sweep_summary import SweepSummary, write_summary
+from contnet.commands.overrides import for_this_process, how_to_resume, with_newest_checkpoint
+from contnet.commands.session import Session, current, session
+from contnet.commands.sweep_summary import save_failure, write_summary
 from contnet.errors import ConfigError, Refusal, RunError, StopRun
 from contnet.processes import rank
-from contnet.runs import resume
-from contnet.runs.resume import RunFolder
+from contnet.runs.folder import RECORD, SWEEP_RECORD
+
+Task = Callable[[DictConfig, Job], Any]
 
 
-def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
-    """`hydra.main` for a function of the configuration, with errors as above. HYDRA_FULL_ERROR=1 shows tracebacks."""
+def entry_point(command: str) -> Callable[[Task], Callable[[], None]]:
+    """Return a decorator that makes a command of a function of the configuration and the job.
 
-    def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
-        begun = False
+    The command reads its arguments from `sys.argv` and composes its configuration with Hydra. It
+    ends with a message of one line and exit code 1 where it fails for a reason that the user can
+    correct. HYDRA_FULL_ERROR=1 shows the traceback of every error.
 
+    Args:
+        command: name of the command and of its configuration, `train` or `evaluate`.
+    """
+
+    def decorate(task: Task) -> Callable[[], None]:
         @wraps(task)
         def job(config: DictConfig) -> Any:
-            nonlocal begun
-            begun = True
-            folder = Path(HydraConfig.get().runtime.output_dir)
-            keep_freed_memory()
-            try:
-                return task(config)
-            except StopRun as stop:
-                os.chdir(HydraConfig.get().runtime.cwd)
-                if rank() == 0:
-                    print(
-                        f"{stop.reason}; {resume.how_to_resume(config_name, folder)}",
-                        file=sys.stderr,
-                    )
-                raise
-            except (ConfigError, RunError, OmegaConfBaseException) as error:
-                os.chdir(HydraConfig.get().runtime.cwd)  # out of a folder that may go
-                sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
-                if rank() == 0 and not isinstance(error, RunError) and not sweeping:
-                    _remove_unused(folder, {".hydra", f"{config_name}.log"})
-                # Hydra would add lines of its own. A sweep goes on with its next job and reports at its end; what its
-                # jobs raise has to travel between processes, which not every error can.
-                if sweeping:
-                    raise ConfigError(explain(error)) from None
-                if wants_traceback:
-                    raise
-                if isinstance(error, RunError):
-                    _fail(f"{error}\n{resume.how_to_resume(config_name, folder)}")
-                _fail(explain(error))
+            return _execute(command, task, config)
 
-        application = hydra.main(
-            version_base="1.3", config_path=str(CONF), config_name=config_name
-        )(job)
-        wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+        application = hydra.main(version_base="1.3", config_path=str(CONF), config_name=command)(
+            job
+        )
 
         @wraps(task)
         def main() -> None:
-            nonlocal begun
-            begun = False
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints the error itself and exits
-            try:
-                if config_name == "train":
-                    sys.argv[1:] = resume.with_newest_checkpoint(sys.argv[1:])
-                sys.argv[1:] = for_this_process(sys.argv[1:])
-                application()
-            except KeyboardInterrupt:
-                _fail("interrupted", code=130)
-            except Refusal as refusal:
-                _fail(refusal.reason)
-            except Exception as error:
-                if (
-                    isinstance(error, OSError)
-                    and not isinstance(error, HydraException)
-                    and not begun
-                ):
-                    _fail(f"hydra.run.dir must be a folder that can be written to; {error}")
-                if SweepSummary.directory is not None:
-                    write_summary(SweepSummary.directory)
-                    _remove_unused(SweepSummary.directory, {"multirun.yaml"})
-                if wants_traceback or not is_the_users(error):
-                    raise
-                _fail(explain(error))
-            finally:
-                RunFolder.restore()
+            _run(command, application)
 
         return main
 
     return decorate
 
 
+def _run(command: str, application: Callable[[], None]) -> None:
+    """Run a command from its first word to its exit code."""
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+    # Without the variable, Hydra prints errors itself and exits.
+    with env_override({"HYDRA_FULL_ERROR": "1"}), session(command, wants_traceback) as opened:
+        try:
+            if command == "train":
+                sys.argv[1:] = with_newest_checkpoint(sys.argv[1:])
+            sys.argv[1:] = for_this_process(sys.argv[1:])
+            application()
+            if opened.sweep is not None:
+                write_summary(opened.sweep)
+        except KeyboardInterrupt:
+            _fail("interrupted", code=130)
+        except Refusal as refusal:
+            if isinstance(refusal.__cause__, ConfigError | OmegaConfBaseException):
+                _remove_unused_run(opened)
+            _fail(refusal.reason)
+        except Exception as error:
+            _answer(error, opened)
+            raise
+
+
+def _execute(command: str, task: Task, config: DictConfig) -> Any:
+    """Execute a command's function as Hydra's job, in this process or in one of a launcher's."""
+    job = Job.of_hydra()
+    opened = current()
+    if opened is not None:
+        opened.folder = job.folder
+    keep_freed_memory()
+    try:
+        return task(config, job)
+    except StopRun as stop:
+        _print(f"{stop.reason}; {how_to_resume(command, job.folder, job.start)}")
+        raise
+    except (ConfigError, RunError, OmegaConfBaseException) as error:
+        if job.sweeping:
+            # An error travels between processes, which not every error can.
+            failure = ConfigError(explain(error))
+            save_failure(job, failure)
+            raise failure from None
+        if opened is not None and opened.wants_traceback:
+            raise
+        # Not an Exception, to which Hydra would add lines of its own.
+        reason = explain(error)
+        if isinstance(error, RunError):
+            reason = f"{error}\n{how_to_resume(command, job.folder, job.start)}"
+        raise Refusal(reason) from error
+    except Exception as error:
+        if job.sweeping:
+            save_failure(job, error)
+        raise
+
+
+def _answer(error: Exception, opened: Session) -> None:
+    """End the command with a message if there is a reason that the user can correct."""
+    if opened.sweep is not None:
+        write_summary(opened.sweep)
+        _remove_unused(opened.sweep, {SWEEP_RECORD.name})
+    elif isinstance(error, ConfigError | OmegaConfBaseException):
+        _remove_unused_run(opened)
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
+        if opened.folder is None:
+            key = "hydra.run.dir" if opened.sweep is None else "hydra.sweep.dir"
+            _fail(f"{key} must be a folder that can be written to; {error}")
+    elif is_the_users(error) and not opened.wants_traceback:
+        _fail(explain(error))
+
+
+def _remove_unused_run(opened: Session) -> None:
+    # Not in the job: the folder may be the working directory until Hydra has left it.
+    if opened.folder is not None and rank() == 0:
+        _remove_unused(opened.folder, {RECORD.name, f"{opened.command}.log"})
+
+
 def _remove_unused(folder: Path, leftovers: set[str]) -> None:
-    """Take back a folder that Hydra has made and nothing was written to; folders around it go with it once empty."""
+    """Remove a folder that holds no more than `leftovers`, and then empty folders around it."""
     if not folder.is_dir() or not {entry.name for entry in folder.iterdir()} <= leftovers:
         return
     shutil.rmtree(folder)
@@ -116,7 +146,11 @@ def _remove_unused(folder: Path, leftovers: set[str]) -> None:
         parent.rmdir()
 
 
-def _fail(message: str, code: int = 1) -> NoReturn:
+def _print(message: str) -> None:
     if rank() == 0:
-        print(f"error: {message}", file=sys.stderr)
+        print(message, file=sys.stderr)
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
+    _print(f"error: {message}")
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""What a command shows on the screen beside its results."""
+"""The screen of a command: its progress, and silence where nothing needs to be said."""
 
 import logging
 import warnings
@@ -9,35 +9,37 @@ from itertools import count
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
+log = logging.getLogger(__name__)
+
+REMARKS = (
+    "does not have many workers",
+    "exists and is not empty",
+    "dirpath has changed",
+    "have no `val_dataloader`",
+    "logging interval",
+    "LeafSpec",
+)
+"""Parts of warnings about choices that this program has made on purpose."""
+
 
 def quieten() -> None:
-    """Leave out what Lightning says of itself; what it has to say of a run's settings stays."""
+    """Silence Lightning's remarks about itself, but not its warnings about settings of a run."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    remarks = (
-        "does not have many workers",
-        "exists and is not empty",
-        "dirpath has changed",
-        "have no `val_dataloader`",
-        "logging interval",
-        "LeafSpec",
-    )
-    for remark in remarks:
+    for remark in REMARKS:
         warnings.filterwarnings("ignore", message=f".*{remark}")
 
 
-log = logging.getLogger(__name__)
-
-
 @contextmanager
-def steps(total: int, title: str) -> Iterator[Callable[[str], None]]:
-    """A function to call with a line after each of `total` steps: a bar where a person watches, else the lines."""
+def progress(total: int, title: str) -> Iterator[Callable[[str], None]]:
+    """Return a function to call with a line after each of `total` steps.
+
+    A terminal shows a progress bar with the last line. Elsewhere, all lines are logged.
+    """
     console = Console()
     if not console.is_terminal:
         done = count(1)
         yield lambda line: log.info("%s %d/%d  %s", title, next(done), total, line)
         return
-    with Progress(
-        *Progress.get_default_columns(), MofNCompleteColumn(), console=console
-    ) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda line: progress.update(task, advance=1, description=line)
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda line: bar.update(task, advance=1, description=line)

@@ -1,4 +1,4 @@
-"""Accidents have answers: what went wrong while a run was under way, in one line that says what to do."""
+"""Translation of errors: into the key that is wrong, or into what happened and what to do."""
 
 import errno
 import re
@@ -6,12 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from hydra.errors import (
-    InstantiationException,
-)
-from omegaconf.errors import (
-    OmegaConfBaseException,
-)
+from hydra.errors import InstantiationException
+from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from contnet.commands.messages import explain
@@ -21,87 +17,121 @@ from contnet.ode.integrate import IntegrationError
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Turns what can happen to a run, and is no fault of the program's, into a `RunError`."""
-    try:
-        yield
-    except RunError:
-        raise
-    except Exception as error:
-        answer = explanation(error)
-        if answer is None:
-            raise
-        raise RunError(answer) from error
-
-
-def explanation(error: Exception) -> str | None:
-    """What happened and what to do, if it is known."""
-    text = str(error)
-    if isinstance(error, OSError) and error.errno in FULL:
-        return f"there is no room left to write{_file(error)}; free some, or choose a folder on another disk"
-    if isinstance(error, OSError) and error.errno in FORBIDDEN:
-        return f"it is not allowed to write{_file(error)}; choose another folder"
-    if isinstance(error, IntegrationError):
-        return f"{text}; a larger scheme.rtol and scheme.atol, or a fixed-step scheme, may do"
-    out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    if out_of_memory or any(phrase in text.lower() for phrase in OUT_OF_MEMORY):
-        return "out of memory; lower dataset.batch_size, dataset.test_batch_size, dataset.memory_gb or model.alpha"
-    # The connection may break before the loader finds its worker gone; torch's connections between processes that
-    # train together raise no ConnectionError.
-    worker_killed = "DataLoader worker" in text and (
-        "killed" in text or "exited unexpectedly" in text
-    )
-    if worker_killed or isinstance(error, ConnectionError | EOFError):
-        return "a process that prepares batches was killed, often for want of memory; lower dataset.num_workers"
-    if "closed by peer" in text or "reset by peer" in text:
-        return "another process of this run has ended; its own message says why"
-    # An image that cannot be read, here or (with a traceback in the message) in a process that prepares batches.
-    _, found, what = text.rpartition("root: cannot use ")
-    return f"dataset.root: cannot use {what.splitlines()[0]}" if found else None
-
-
-def _file(error: OSError) -> str:
-    return f" {error.filename}" if error.filename else ""
-
-
+REFUSALS = (
+    InstantiationException,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    MisconfigurationException,
+)
 UNKNOWN_ARGUMENT = re.compile(
     r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
 )
 
 
 @contextmanager
-def naming(group: str) -> Iterator[None]:
-    """Turns the refusal of an argument into a `ConfigError` that names its key."""
+def config_errors(group: str) -> Iterator[None]:
+    """Translate the refusal of an argument into a `ConfigError` that names its key.
+
+    Args:
+        group: the group of the configuration that the arguments come from; "" for none.
+    """
     try:
         yield
+    except ConfigError:
+        raise
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error
-    except (
-        InstantiationException,
-        ValueError,
-        TypeError,
-        RuntimeError,
-        MisconfigurationException,
-    ) as error:
-        if isinstance(error, ConfigError):
-            raise
-        cause = (
-            error.__cause__
-            if isinstance(error, InstantiationException) and error.__cause__
-            else error
+    except REFUSALS as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) else None
+        raise ConfigError(_refusal(group, cause or error)) from error
+
+
+def _refusal(group: str, error: BaseException) -> str:
+    message = " ".join(str(error).split())
+    unknown = UNKNOWN_ARGUMENT.match(message)
+    if unknown:
+        name, key = unknown.groups()
+        return (
+            f"{group}.{key} is not an option of {name}; leave it out, or remove it with "
+            f"~{group}.{key} where an experiment sets it"
         )
-        message = " ".join(str(cause).split())
-        unknown = UNKNOWN_ARGUMENT.match(message)
-        if unknown:
-            name, key = unknown.groups()
-            hint = f"leave it out, as ~{group}.{key} where an experiment gives it"
-            raise ConfigError(f"{group}.{key} is no option of {name}; {hint}") from error
-        # Our own constructors open a refusal with the argument's name, which is the key.
-        first_word = message.partition(" ")[0].rstrip(":")
-        is_key = first_word.isidentifier() and not first_word[0].isupper()
-        raise ConfigError(
-            f"{group}{'.' if is_key else ': '}{message}" if group else message
-        ) from error
+    if not group:
+        return message
+    # Constructors of this package begin a refusal with the name of the argument, which is the key.
+    first_word = message.partition(" ")[0].rstrip(":")
+    is_key = first_word.isidentifier() and not first_word[0].isupper()
+    return f"{group}.{message}" if is_key else f"{group}: {message}"
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Translate failures of a run that are no fault of the program into a `RunError`."""
+    try:
+        yield
+    except RunError:
+        raise
+    except Exception as error:
+        answer = advice(error)
+        if answer is None:
+            raise
+        raise RunError(answer) from error
+
+
+def advice(error: Exception) -> str | None:
+    """Return what happened and what to do, or None for an error that is not known."""
+    return (
+        _about_file(error)
+        or _about_integration(error)
+        or _about_memory(error)
+        or _about_process(error)
+        or _about_image(error)
+    )
+
+
+def _about_file(error: Exception) -> str | None:
+    if not isinstance(error, OSError):
+        return None
+    file = f" {error.filename}" if error.filename else ""
+    if error.errno in FULL:
+        return f"no space left to write{file}; free some, or choose a folder on another disk"
+    if error.errno in FORBIDDEN:
+        return f"no permission to write{file}; choose another folder"
+    return None
+
+
+def _about_integration(error: Exception) -> str | None:
+    if not isinstance(error, IntegrationError):
+        return None
+    return f"{error}; increase scheme.rtol and scheme.atol, or choose a fixed-step scheme"
+
+
+def _about_memory(error: Exception) -> str | None:
+    phrases = (phrase in str(error).lower() for phrase in OUT_OF_MEMORY)
+    if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(phrases):
+        return None
+    return (
+        "out of memory; lower dataset.batch_size, dataset.test_batch_size, dataset.memory_gb or "
+        "model.alpha"
+    )
+
+
+def _about_process(error: Exception) -> str | None:
+    text = str(error)
+    killed = "killed" in text or "exited unexpectedly" in text
+    # The connection to a worker may break before the loader notices that the worker is gone. Torch
+    # raises no ConnectionError for connections between processes that train together.
+    if ("DataLoader worker" in text and killed) or isinstance(error, ConnectionError | EOFError):
+        return (
+            "a process that prepares batches was killed, often because memory ran out; "
+            "lower dataset.num_workers"
+        )
+    if "closed by peer" in text or "reset by peer" in text:
+        return "another process of this run has ended; its own message says why"
+    return None
+
+
+def _about_image(error: Exception) -> str | None:
+    # Raised here, or in a process that prepares batches, whose traceback is in the message.
+    _, found, image = str(error).rpartition("root: cannot use ")
+    return f"dataset.root: cannot use {image.splitlines()[0]}" if found else None

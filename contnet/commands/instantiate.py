@@ -1,4 +1,8 @@
-"""Which names of a configuration are built."""
+"""The names of a configuration that may be built.
+
+A configuration may come from somebody else's checkpoint. It names classes and functions to call, so
+a name outside trusted packages is refused before anything is called.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,11 +10,15 @@ from typing import Any
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-# A configuration may come out of somebody else's checkpoint: nothing outside these is ever called.
 TRUSTED = ("contnet.", "torch.optim.", "pytorch_lightning.", "torchmetrics.", "torchvision.")
 
 
 def instantiate_trusted(config: DictConfig, **arguments: Any) -> Any:
+    """Build the object that a configuration describes, with more arguments for its constructor.
+
+    Raises:
+        ValueError: if a `_target_` in it is not of a trusted package.
+    """
     for target in _targets(OmegaConf.to_container(config, resolve=True)):
         if not target.startswith(TRUSTED) or not _is_at_home(target):
             raise ValueError(
@@ -20,10 +28,10 @@ def instantiate_trusted(config: DictConfig, **arguments: Any) -> Any:
 
 
 def _is_at_home(target: str) -> bool:
-    """Whether what a name leads to belongs to a trusted package, and is not just something that one of them imports."""
+    """Return True unless a trusted module merely imports the object from elsewhere."""
     try:
         home = getattr(get_object(target), "__module__", None)
-    except Exception:  # there is no such thing: Hydra says so better
+    except Exception:  # Hydra reports a name that does not exist
         return True
     return f"{home}.".startswith(TRUSTED)
 

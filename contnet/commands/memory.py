@@ -1,19 +1,20 @@
-"""What becomes of memory between two training steps on a CPU."""
+"""The memory of a CPU between two training steps."""
 
 import ctypes
 import platform
 
-# From malloc.h of the GNU C library; the second is documented in mallopt(3) as "disables trimming completely".
+# From malloc.h of the GNU C library. mallopt(3) documents the threshold of -1 as "disables trimming
+# completely".
 M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1
 NO_TRIMMING = -1
 
 
 def keep_freed_memory() -> None:
-    """Have this process keep the memory that it frees, for what it allocates next.
+    """Have this process keep the memory that it frees, for its next allocations.
 
-    The GNU C library gives blocks of the size of activations back to the system as soon as they are freed. The next
-    training step then has them mapped and cleared again page by page, which takes a fifth of its time. Other C
-    libraries are left alone.
+    The GNU C library returns blocks of the size of activations to the system as soon as they are
+    freed. In the next training step the system maps and clears them again page by page, which takes
+    a fifth of the step. Other C libraries are left unchanged.
     """
     if platform.libc_ver()[0] != "glibc":
         return

@@ -1,15 +1,14 @@
-"""What is wrong with a command, in one line. Imported before torch is."""
+"""Errors of Hydra and OmegaConf in the words of the one who typed the command, in one line.
+
+This module is imported before torch is.
+"""
 
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import (
-    HydraException,
-    MissingConfigException,
-    OverrideParseException,
-)
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import Container, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -21,69 +20,94 @@ from omegaconf.errors import (
 from contnet.errors import ConfigError, RunError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
+"""The folder of Hydra's groups."""
 
 
 def is_the_users(error: Exception) -> bool:
-    """Whether an error is about what was typed, rather than a fault of the program's."""
-    about_groups = isinstance(error, ValueError) and str(error).startswith("Config group override")
-    return about_groups or isinstance(
-        error, HydraException | OmegaConfBaseException | ConfigError | RunError
-    )
+    """Return True if an error is about the command, and not a fault of the program."""
+    known = HydraException | OmegaConfBaseException | ConfigError | RunError
+    return _is_about_a_group(error) or isinstance(error, known)
 
 
 def explain(error: BaseException) -> str:
-    """What an error of Hydra's or OmegaConf's means for the one who typed the command, in one line."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, option = error.missing_cfg_file.rpartition("/")
-        options = sorted(error.options or ())
-        if not options:  # Hydra names none that are in folders of a group
-            group, _, option = error.missing_cfg_file.partition("/")
-            options = options_of(group)
-        if options and "/" in error.missing_cfg_file:
-            return f"{group}={option} is not an option; choose from {', '.join(options)}"
-    if isinstance(error, ValueError) and str(error).startswith("Config group override"):
-        return "a group must be given the name of one of its options, or left out as in ~logger; got null"
-    if isinstance(error, OverrideParseException):
-        return f"{error.override} is no override; it must be key=value, with lists as [a,b] and odd characters quoted"
+    """Return the message of an error in one line, in terms of the command line where possible."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    if isinstance(cause, MissingMandatoryValue):
-        return f"{cause.full_key} must be given, as {cause.full_key}=..."
-    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(
-        cause.parent_node, Container
-    ):
-        return _explain_unknown_key(str(cause.full_key), cause.parent_node)
-    return " ".join(str(error).split())
+    message = (
+        _about_missing_option(error)
+        or _about_group_or_override(error)
+        or _about_key(cause)
+        or str(error)
+    )
+    return " ".join(message.split())
 
 
-def options_of(group: str) -> list[str]:
-    """What `group=...` may be, options in folders of the group included. An underscore opens the name of a file that is
-    only a part of others."""
-    files = [file for file in (CONF / group).rglob("*.yaml") if not file.name.startswith("_")]
-    return sorted(str(file.relative_to(CONF / group).with_suffix("")) for file in files)
+def _about_missing_option(error: BaseException) -> str | None:
+    if not isinstance(error, MissingConfigException) or not error.missing_cfg_file:
+        return None
+    if "/" not in error.missing_cfg_file:
+        return None
+    group, _, option = error.missing_cfg_file.rpartition("/")
+    options = sorted(error.options or ())
+    if not options:  # Hydra lists none that are in folders of a group
+        group, _, option = error.missing_cfg_file.partition("/")
+        options = options_of(group)
+    if not options:
+        return None
+    return f"{group}={option} is not an option; choose from {', '.join(options)}"
 
 
-def _explain_unknown_key(key: str, parent: Container) -> str:
+def _about_group_or_override(error: BaseException) -> str | None:
+    if _is_about_a_group(error):
+        return (
+            "a group must be given the name of one of its options, or left out as in ~logger; "
+            "got null"
+        )
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override} is not an override; write key=value, a list as [a,b], and quote "
+            "special characters"
+        )
+    return None
+
+
+def _is_about_a_group(error: BaseException) -> bool:
+    return isinstance(error, ValueError) and str(error).startswith("Config group override")
+
+
+def _about_key(error: BaseException) -> str | None:
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} must be given, as {error.full_key}=..."
+    if not isinstance(error, ConfigAttributeError | ConfigKeyError):
+        return None
+    known = isinstance(error.parent_node, Container)
+    return _about_unknown_key(str(error.full_key), error.parent_node) if known else None
+
+
+def _about_unknown_key(key: str, parent: Container) -> str:
     root = OmegaConf.to_container(parent._get_root())
     known = [name for name in _keys(root) if not name.startswith("hydra.")]
     likely = [name for name in known if name.rpartition(".")[2] == key]
     likely += get_close_matches(
         key, [name for name in known if not key.startswith(f"{name}.")], n=1, cutoff=0.75
     )
-    siblings = [
-        name
-        for name in _keys(OmegaConf.to_container(parent))
-        if "." not in name and name != "hydra"
-    ]
-    hint = (
-        f"did you mean {' or '.join(dict.fromkeys(likely))}?"
-        if likely
-        else f"there are {', '.join(siblings)}"
-    )
-    return f"{key} is not a key; {hint}"
+    if likely:
+        return f"{key} is not a key; did you mean {' or '.join(dict.fromkeys(likely))}?"
+    siblings = [name for name in _keys(OmegaConf.to_container(parent)) if "." not in name]
+    shown = ", ".join(name for name in siblings if name != "hydra")
+    return f"{key} is not a key; there are {shown}"
+
+
+def options_of(group: str) -> list[str]:
+    """Return the options of a group, those in its folders included.
+
+    A file whose name begins with an underscore is a part of other options.
+    """
+    files = [file for file in (CONF / group).rglob("*.yaml") if not file.name.startswith("_")]
+    return sorted(str(file.relative_to(CONF / group).with_suffix("")) for file in files)
 
 
 def _keys(config: Any, prefix: str = "") -> Iterator[str]:
-    """Dotted names of all keys that a user may set."""
+    """Yield the dotted names of all keys that a user may set."""
     if isinstance(config, dict):
         for key, value in config.items():
             if not str(key).startswith("_"):

@@ -1,57 +1,64 @@
-"""From checkpoints to objects: the network that one holds, with its weights.
+"""From checkpoints to objects: the network of a checkpoint, and the run that it resumes.
 
-A checkpoint may be somebody else's: nothing in it is executed, and its configuration passes the checks of `build`.
+A checkpoint may be somebody else's. Nothing in it is executed, and its configuration passes the
+checks of `build`.
 """
 
 import copy
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from contnet.commands import build
-from contnet.commands.failures import naming
+from contnet.commands.failures import config_errors
 from contnet.data import ImageData
 from contnet.errors import ConfigError
-from contnet.ode.block import ODEBlock
+from contnet.ode.depth_time import depth_time
 from contnet.runs import checkpoint as checkpoints
-from contnet.runs import resume
 from contnet.runs.checkpoint import Record
+from contnet.runs.folder import LAST
+from contnet.runs.resume import difference
 
 
 def restore_network(checkpoint: dict[str, Any], config: DictConfig, data: ImageData) -> nn.Module:
-    """The network that a checkpoint holds, with its weights."""
-    restored = build.network(config, data)
-    for block in restored.modules():
-        if isinstance(block, ODEBlock):
-            block.gradient = (
-                "backprop"  # the one that can do with every basis; no gradient will be asked for
-            )
-    _load_weights(restored, checkpoint, config)
-    return restored
+    """Return the network of a checkpoint with its weights, to evaluate it.
+
+    Args:
+        checkpoint: the checkpoint.
+        config: the configuration to build the network from.
+        data: the images, which have its channels and classes.
+
+    Raises:
+        ConfigError: if the weights do not fit the network that `config` describes.
+    """
+    network = build.network(config.model, data)
+    depth = depth_time(network)
+    for block in depth.blocks if depth else ():
+        # It supports every basis, so that theta(t) can be projected; no gradient is computed.
+        block.gradient = "backprop"
+    _load_weights(network, checkpoint, config)
+    return network
 
 
 def unfinished_job(config: DictConfig) -> DictConfig:
-    """The configuration of a job of a sweep, resumed from the checkpoint of an earlier run of the same job if there is
-    one.
+    """Return the configuration of a job of a sweep, resumed if an earlier run has begun the job.
 
     Raises:
-        ConfigError: if the job's folder holds another one.
+        ConfigError: if the folder of the job holds a run with another configuration.
     """
-    last = Path(config.run_dir) / resume.LAST
-    if HydraConfig.get().mode != RunMode.MULTIRUN or not last.exists():
+    last = Path(config.run_dir) / LAST
+    if not last.exists():
         return config
     earlier = Record.of(checkpoints.load(str(last))).config
-    different = resume.difference(config, earlier)
-    if earlier["ckpt_path"] not in (config.ckpt_path, str(Path(earlier["run_dir"]) / resume.LAST)):
+    different = difference(config, earlier)
+    if earlier["ckpt_path"] not in (config.ckpt_path, str(Path(earlier["run_dir"]) / LAST)):
         different = f"ckpt_path: {earlier['ckpt_path']}, here {config.ckpt_path}"
     if different:
         raise ConfigError(
-            f"hydra.sweep.dir and hydra.sweep.subdir must lead to other folders than {config.run_dir!r}, which holds a "
-            f"run with another configuration ({different})"
+            "hydra.sweep.dir and hydra.sweep.subdir must lead to other folders than "
+            f"{config.run_dir!r}, which holds a run with another configuration ({different})"
         )
     config = config.copy()
     config.ckpt_path = str(last)
@@ -59,41 +66,59 @@ def unfinished_job(config: DictConfig) -> DictConfig:
 
 
 def check_resumable(config: DictConfig, network: nn.Module) -> None:
-    """Refuse to resume from a checkpoint that the network of the configuration cannot go on from."""
+    """Check that a run can be resumed from `ckpt_path`, if that is given.
+
+    Args:
+        config: the configuration to resume with.
+        network: the network that it describes; it stays unchanged.
+
+    Raises:
+        ConfigError: if basis, optimizer or shape of the network are not those of the checkpoint, or
+            the checkpoint has done more epochs than are asked for.
+    """
     if config.ckpt_path is None:
         return
     checkpoint = checkpoints.load(config.ckpt_path)
     trained = checkpoints.trained_config(Record.of(checkpoint))
-    basis, trained_in = (OmegaConf.select(c, "model.basis") for c in (config, trained))
-    if (
-        basis and trained_in and basis != trained_in
-    ):  # a network without one is told from another below
-        raise ConfigError(
-            f"model.basis must be {trained_in}, as of the run that ckpt_path is of, got {basis}; "
-            "python evaluate.py project.basis=... project.save=true goes over to another"
-        )
-    # What the optimizer's state in the checkpoint is of. The oldest checkpoints know of no decay_norm_and_bias.
-    for key in ("_target_", "decay_norm_and_bias"):
-        wanted, trained_with = (c.optimizer.get(key, True) for c in (config, trained))
-        if wanted != trained_with:
-            raise ConfigError(
-                f"optimizer.{key} must be {trained_with}, as of the run that ckpt_path is of, got {wanted}"
-            )
+    _check_basis(config, trained)
+    _check_optimizer(config, trained)
     _load_weights(copy.deepcopy(network), checkpoint, config)
     done = checkpoint["epoch"] + 1
     if config.trainer.max_epochs < done:
         raise ConfigError(
-            f"epochs must be at least {done}, the epochs that ckpt_path has done, got {config.epochs}"
+            f"epochs must be at least {done}, the epochs that ckpt_path has done, "
+            f"got {config.epochs}"
         )
 
 
+def _check_basis(config: DictConfig, trained: DictConfig) -> None:
+    basis, before = (OmegaConf.select(one, "model.basis") for one in (config, trained))
+    # A network without a basis has other weights, which are compared next.
+    if basis and before and basis != before:
+        raise ConfigError(
+            f"model.basis must be {before}, as in the run of ckpt_path, got {basis}; "
+            "python evaluate.py project.basis=... project.save=true changes the basis"
+        )
+
+
+def _check_optimizer(config: DictConfig, trained: DictConfig) -> None:
+    """Compare the settings that the state of the optimizer in a checkpoint depends on."""
+    for key in ("_target_", "decay_norm_and_bias"):
+        wanted, before = config.optimizer[key], trained.optimizer[key]
+        if wanted != before:
+            raise ConfigError(
+                f"optimizer.{key} must be {before}, as in the run of ckpt_path, got {wanted}"
+            )
+
+
 def _load_weights(network: nn.Module, checkpoint: dict[str, Any], config: DictConfig) -> None:
-    with naming("scheme"):
+    with config_errors("scheme"):
         checkpoints.resize(network, Record.of(checkpoint), checkpoints.steps_per_node(config))
     try:
         network.load_state_dict(checkpoints.weights(checkpoint))
     except RuntimeError as error:
         first = str(error).splitlines()[1:2] or [str(error)]
         raise ConfigError(
-            f"ckpt_path must be a checkpoint of the network that model and dataset describe; {first[0].strip()}"
+            "ckpt_path must be a checkpoint of the network that model and dataset describe; "
+            f"{first[0].strip()}"
         ) from error

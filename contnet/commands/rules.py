@@ -1,23 +1,28 @@
-"""Rules for the keys of the configuration."""
+"""Rules: the values that the keys of train.py's configuration may have.
+
+They cover keys that are passed to constructors of PyTorch and Lightning, and keys that decide what
+is built. Constructors of this package check their own arguments.
+"""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from contnet import arguments
+from contnet.commands.failures import config_errors
 from contnet.ode.bases import BASES
 from contnet.ode.gradient import GRADIENTS
 from contnet.ode.schemes import ADAPTIVE_SCHEMES, SCHEMES
 
 Rule = Callable[[str, Any], Any]
+"""Takes the name of a key and its value, and raises ValueError for a value that is not allowed."""
 
-
-at_least_0 = partial(arguments.number, minimum=0)
-
-
-above_0 = partial(arguments.number, minimum=0, exclusive=True)
+at_least_0: Rule = partial(arguments.number, minimum=0)
+above_0: Rule = partial(arguments.number, minimum=0, exclusive=True)
+positive_integer: Rule = partial(arguments.integer, minimum=1)
+share: Rule = partial(arguments.number, minimum=0, below=1)
 
 
 def _zero(name: str, value: Any) -> None:
@@ -30,15 +35,16 @@ def _zero(name: str, value: Any) -> None:
 def _two_shares(name: str, value: Any) -> None:
     if not isinstance(value, ListConfig) or len(value) != 2:
         raise ValueError(f"{name} must be a list of two numbers, got {value!r}")
-    for share in value:
-        arguments.number(name, share, minimum=0, below=1)
+    for single in value:
+        share(name, single)
 
 
 def _batches(name: str, value: Any) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not (0 < value <= 1 if isinstance(value, float) else value >= 1):
         raise ValueError(
-            f"{name} must be a whole number of batches of at least 1, or a share up to 1.0, got {value!r}"
+            f"{name} must be a whole number of batches of at least 1, or a share up to 1.0, "
+            f"got {value!r}"
         )
 
 
@@ -47,37 +53,53 @@ def _path(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be the path of a checkpoint, got {value!r}")
 
 
-def _mapping(name: str, value: Any) -> None:
+def _group(name: str, value: Any) -> None:
     if not isinstance(value, DictConfig):
-        raise ValueError(f"{name} must keep its keys, got {value!r}")
+        raise ValueError(
+            f"{name} must be a group of keys, got {value!r}; {name}.epochs=[] turns it off"
+        )
 
 
 RULES: dict[str, Rule] = {
-    "epochs": partial(arguments.integer, minimum=1),
+    "epochs": positive_integer,
     "channels_last": arguments.boolean,
     "compile": arguments.boolean,
     "seed": partial(arguments.integer, minimum=0),
     "ckpt_path": _path,
-    "refine": _mapping,
+    "refine": _group,
     "model.basis": partial(arguments.one_of, allowed=BASES),
     "scheme.name": partial(arguments.one_of, allowed=[*SCHEMES, *ADAPTIVE_SCHEMES]),
-    "scheme.n_time_steps_per": partial(arguments.integer, minimum=1),
+    "scheme.n_time_steps_per": positive_integer,
     "scheme.gradient": partial(arguments.one_of, allowed=GRADIENTS),
     "scheme.rtol": above_0,
     "scheme.atol": above_0,
     "optimizer.lr": above_0,
-    "optimizer.momentum": partial(arguments.number, minimum=0, below=1),
+    "optimizer.momentum": share,
     "optimizer.weight_decay": at_least_0,
     "optimizer.betas": _two_shares,
     "optimizer.nesterov": arguments.boolean,
     "optimizer.decay_norm_and_bias": arguments.boolean,
-    "label_smoothing": partial(arguments.number, minimum=0, below=1),
-    "trainer.accumulate_grad_batches": partial(arguments.integer, minimum=1),
+    "label_smoothing": share,
+    "trainer.accumulate_grad_batches": positive_integer,
     "trainer.gradient_clip_val": at_least_0,
-    "trainer.max_epochs": partial(arguments.integer, minimum=1),
+    "trainer.max_epochs": positive_integer,
     "trainer.limit_train_batches": _batches,
     "trainer.overfit_batches": _zero,
 }
 
-
 MAY_BE_NULL = {"ckpt_path", "trainer.gradient_clip_val", "trainer.limit_train_batches"}
+
+
+def check_keys(config: DictConfig) -> None:
+    """Check each key that has a rule and is in the configuration.
+
+    Raises:
+        ConfigError: if a value is not allowed.
+    """
+    for key, rule in RULES.items():
+        value = OmegaConf.select(config, key, default=...)
+        if value is ... or (value is None and key in MAY_BE_NULL):
+            continue
+        group, _, name = key.rpartition(".")
+        with config_errors(group):
+            rule(name, value)

@@ -1,102 +1,86 @@
-"""The end of a sweep: one table over all its jobs."""
+"""The end of a sweep: tables over its jobs.
+
+The tables are read from the results that the jobs have left in their folders. So they are the same
+whichever launcher has started the jobs, and cover jobs that an earlier run of the sweep finished.
+"""
 
 import json
 import sys
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, ClassVar
+from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
-from hydra.experimental.callback import Callback
-from hydra.types import RunMode
-from omegaconf import DictConfig
-
+from contnet.commands.job import Job
 from contnet.errors import ConfigError
 from contnet.processes import rank
-from contnet.runs.resume import LAST
+from contnet.runs.atomic import write_atomically
+from contnet.runs.folder import RESULT, SWEEP_JOBS, SWEEP_TABLE
 from contnet.runs.tables import write_csv
 
 FIGURES = ("test_accuracy", "test_loss", "train_seconds")
 
 
-class SweepSummary(Callback):
-    """Ends a sweep with `sweep_jobs.csv` (a row for each job) and `sweep.csv` (mean and standard deviation over seeds),
-    and shows the latter. Both are read off what the jobs have left in their folders, so any launcher will do."""
+def save_failure(job: Job, error: Exception) -> None:
+    """Write the error of a failed job to its folder, where a finished job writes its result.
 
-    directory: ClassVar[Path | None] = None
-    """The folder of the sweep that is running in this process."""
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        if rank() > 0:
-            return
-        SweepSummary.directory = Path(config.hydra.sweep.dir)
-
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        if (
-            rank() > 0
-            or config.hydra.mode != RunMode.MULTIRUN
-            or job_return.status != JobStatus.FAILED
-        ):
-            return
-        error, folder = job_return._return_value, Path(config.hydra.runtime.output_dir)
-        told = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, ConfigError) and (folder / LAST).exists():
-            # Refused: it has no part in what the folder holds of another job.
-            print(
-                f"job {folder.name} ({' '.join(config.hydra.overrides.task)}) is left out: {told}",
-                file=sys.stderr,
-            )
-            return
-        result = folder / "result.json"
-        if not result.exists() or "error" in json.loads(result.read_text()):
-            failed = {"error": told, "overrides": list(config.hydra.overrides.task)}
-            result.write_text(json.dumps(failed, indent=2))
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        if rank() > 0:
-            return
-        write_summary(Path(config.hydra.sweep.dir))
+    A result that is there stays. A job that is refused because its folder belongs to another run
+    writes nothing there, and is reported on the screen instead.
+    """
+    if rank() > 0:
+        return
+    message = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, ConfigError) and job.has_checkpoint:
+        print(f"{job} is left out: {message}", file=sys.stderr)
+        return
+    path = job.folder / RESULT
+    if not path.exists() or "error" in json.loads(path.read_text()):
+        failed = {"error": message, "overrides": list(job.overrides)}
+        write_atomically(path, json.dumps(failed, indent=2).encode())
 
 
 def write_summary(folder: Path) -> None:
-    """Write and show the tables of a sweep whose jobs have ended, if there are any. Hydra leaves out `on_multirun_end`
-    where a job has failed: the entry point then calls this itself."""
-    jobs = [_job(path) for path in sorted(folder.glob("*/result.json"), key=_job_number)]
-    if not jobs:
+    """Write the tables of a sweep to its folder, and show the one over seeds on the screen.
+
+    `sweep_jobs.csv` has a row for each job, `sweep.csv` a row for all jobs that differ in nothing
+    but the seed. Without a result there are no tables.
+    """
+    results = sorted(folder.glob(str(Path("*") / RESULT)), key=_job_number)
+    if not results:
         return
+    jobs = [_job(path) for path in results]
     groups = summarise(jobs)
-    write_csv(folder / "sweep_jobs.csv", jobs)
-    write_csv(folder / "sweep.csv", groups)
-    _show(groups, [job for job in jobs if "error" in job], folder / "sweep.csv")
+    write_csv(folder / SWEEP_JOBS, jobs)
+    write_csv(folder / SWEEP_TABLE, groups)
+    _show(groups, [job for job in jobs if "error" in job], folder / SWEEP_TABLE)
 
 
 def summarise(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Jobs that differ in nothing but the seed become one row: overrides, runs, and mean and standard deviation of each
-    figure (a standard deviation takes two runs). Failed jobs count as `failed`."""
+    """Return one row for all jobs that differ in nothing but the seed.
+
+    A row has their overrides, the number of finished and of failed jobs, and mean and standard
+    deviation of each figure. A standard deviation needs two finished jobs.
+    """
     groups: dict[str, list[dict[str, Any]]] = {}
     for job in jobs:
-        but_seed = [
-            override for override in job["overrides"].split() if not override.startswith("seed=")
-        ]
-        groups.setdefault(" ".join(but_seed), []).append(job)
-    rows = []
-    for overrides, members in groups.items():
-        done = [job for job in members if "error" not in job]
-        row: dict[str, Any] = {
-            "overrides": overrides,
-            "runs": len(done),
-            "failed": len(members) - len(done),
-        }
-        for name in FIGURES:
-            values = [job[name] for job in done]
-            row[f"{name}_mean"] = mean(values) if values else None
-            row[f"{name}_std"] = stdev(values) if len(values) > 1 else None
-        row["parameters"] = done[0]["parameters"] if done else None
-        rows.append(row)
-    return rows
+        words = job["overrides"].split()
+        overrides = " ".join(word for word in words if not word.startswith("seed="))
+        groups.setdefault(overrides, []).append(job)
+    return [_row(overrides, members) for overrides, members in groups.items()]
+
+
+def _row(overrides: str, jobs: list[dict[str, Any]]) -> dict[str, Any]:
+    done = [job for job in jobs if "error" not in job]
+    row = {"overrides": overrides, "runs": len(done), "failed": len(jobs) - len(done)}
+    for name in FIGURES:
+        values = [job[name] for job in done]
+        row[f"{name}_mean"] = mean(values) if values else None
+        row[f"{name}_std"] = stdev(values) if len(values) > 1 else None
+    row["parameters"] = done[0]["parameters"] if done else None
+    return row
 
 
 def _job_number(result: Path) -> tuple[int, str]:
+    """Return a key that sorts job 10 after job 9."""
     name = result.parent.name
     return (int(name) if name.isdigit() else 0, name)
 

@@ -1,14 +1,79 @@
-"""The names of what lies in the folder of a run."""
+"""The folder of a run: the names of the files in it, and the record of its configuration.
 
+Hydra records in `.hydra` with which configuration a command was started. The record belongs to the
+checkpoint: a run is resumed with both. So a command that ends before it has saved a checkpoint must
+leave both as they were, although Hydra overwrites the record as soon as a command starts.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 LAST = Path("checkpoints") / "last.ckpt"
-RECORD = Path(".hydra")
-OVERRIDES = RECORD / "overrides.yaml"
-CHOICES = RECORD / "hydra.yaml"
+"""The checkpoint that the run is resumed from."""
+
 RESULT = Path("result.json")
+"""The figures of a finished run, or the error of a failed job of a sweep."""
+
+RECORD = Path(".hydra")
+"""The folder of Hydra's record."""
+
+OVERRIDES = RECORD / "overrides.yaml"
+"""The overrides that the run was started with."""
+
+CHOICES = RECORD / "hydra.yaml"
+"""Hydra's own configuration, with the option that was chosen of each group."""
+
+SWEEP_RECORD = Path("multirun.yaml")
+"""Hydra's record of a sweep, in the folder of the sweep."""
+
+SWEEP_TABLE = Path("sweep.csv")
+"""Mean and standard deviation over the seeds of a sweep, in the folder of the sweep."""
+
+SWEEP_JOBS = Path("sweep_jobs.csv")
+"""One row for each job of a sweep, in the folder of the sweep."""
 
 
-def relative(path: Path) -> Path:
-    """Return a path relative to the current folder, or unchanged if it lies elsewhere."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+def relative(path: Path, start: Path | None = None) -> Path:
+    """Return a path relative to `start`, or unchanged if it lies elsewhere.
+
+    Args:
+        path: an absolute path, or one that is relative already.
+        start: a folder; the current one by default.
+    """
+    start = Path.cwd() if start is None else start
+    return path.relative_to(start) if path.is_relative_to(start) else path
+
+
+def run_of(checkpoint: Path) -> Path:
+    """Return the folder of the run that saved a checkpoint."""
+    return checkpoint.parents[len(LAST.parts) - 1]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The record of a run as it was at one moment.
+
+    Args:
+        folder: the folder of the run, absolute.
+        saved_at: the time at which its checkpoint was saved, in nanoseconds.
+        files: the files of the record and their contents.
+    """
+
+    folder: Path
+    saved_at: int
+    files: dict[Path, bytes]
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """Take a snapshot of the run in a folder, which has a checkpoint."""
+        folder = folder.absolute()
+        files = {file: file.read_bytes() for file in (folder / RECORD).glob("*.yaml")}
+        return cls(folder, (folder / LAST).stat().st_mtime_ns, files)
+
+    def restore(self) -> None:
+        """Put the record back, unless another checkpoint has been saved since."""
+        last = self.folder / LAST
+        if last.exists() and last.stat().st_mtime_ns == self.saved_at:
+            for file, content in self.files.items():
+                file.write_bytes(content)

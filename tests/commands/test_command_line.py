@@ -1,5 +1,7 @@
 """Commands that are wrong, told in one line."""
 
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -85,12 +87,12 @@ BAD_COMMANDS = [
         "trainer: You selected an invalid accelerator name: `accelerator='abacus'`",
     ),
     (["ckpt_path=5"], "ckpt_path must be the path of a checkpoint, got 5"),
-    (["refine=null"], "refine must keep its keys, got None"),
+    (["refine=null"], "refine must be a group of keys, got None"),
     (["refine.epochs=0"], "refine.epochs must be a list of epochs, got 0"),
     (["refine.variance=high"], "refine.variance must be a number at least 0, got 'high'"),
     (
         ["+logger.csv.colour=red"],
-        "logger.csv.colour is no option of MetricsFile; leave it out, as ~logger.csv.colour",
+        "logger.csv.colour is not an option of MetricsFile; leave it out, or remove it with ~",
     ),
     (
         ["trainer.limit_train_batches=0"],
@@ -110,20 +112,20 @@ BAD_COMMANDS = [
     ),
     (
         ["ckpt_path=last", "-m"],
-        "ckpt_path=last is for a single run; a sweep goes on where it was by its own command",
+        "ckpt_path=last must be left out of a sweep (-m); to resume a sweep, run its command again",
     ),
     (["ckpt_path=no.ckpt"], "ckpt_path must be a checkpoint file; there is none at 'no.ckpt'"),
     (
         ["+model.colour=red"],
-        "model.colour is no option of ContinuousNet; leave it out, as ~model.colour where an",
+        "model.colour is not an option of ContinuousNet; leave it out, or remove it with ~",
     ),
     (
         ["experiment=cifar10/modern", "optimizer=adamw"],
-        "optimizer.nesterov is no option of AdamW; leave it out, as",
+        "optimizer.nesterov is not an option of AdamW; leave it out, or remove",
     ),
     (
-        ["experiment=cifar10/resnet20", "lr_schedule=cosine"],
-        "lr_schedule.milestones is no option of cosine; leave",
+        ["experiment=paper/cifar10_euler", "lr_schedule=cosine"],
+        "lr_schedule.milestones is not an option of cosine; leave",
     ),
     (
         ["experiment=cifar10"],
@@ -163,7 +165,7 @@ BAD_COMMANDS = [
         ["logger=null"],
         "a group must be given the name of one of its options, or left out as in ~logger; got null",
     ),
-    (["epochs=[1"], "epochs=[1 is no override; it must be key=value"),
+    (["epochs=[1"], "epochs=[1 is not an override; write key=value"),
 ]
 
 
@@ -200,3 +202,9 @@ def test_a_run_folder_that_cannot_be_made_is_told(run: Run, tmp_path: Path) -> N
     code, _, err = run("train", "epochs=1", "hydra.run.dir=file/run")
     assert (code, err.count("\n")) == (1, 1)
     assert "error: hydra.run.dir must be a folder that can be written to; " in err
+
+
+def test_commands_are_imported_without_torch_so_that_an_error_is_answered_at_once() -> None:
+    code = "import sys, train, evaluate; sys.exit('torch' in sys.modules)"
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

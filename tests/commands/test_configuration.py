@@ -41,7 +41,7 @@ def test_the_network_takes_its_shape_from_the_data_and_its_scheme_from_the_group
     option: str,
 ) -> None:
     config = composed(option, "scheme=dopri5", "scheme.rtol=1e-3", "model.initial_time_d=2")
-    network = build.network(config, build.data(config, train=False))
+    network = build.network(config.model, build.data(config.dataset, train=False))
     assert network.stem[0].in_channels == 1
     assert (network.num_classes, depth_time(network).n_basis, depth_time(network).scheme.name) == (
         10,
@@ -64,13 +64,13 @@ def test_a_step_of_many_residuals_at_once_is_worth_a_warning(
 ) -> None:
     def prepare(*overrides: str) -> None:
         config = composed("model.time_epsilon=8", *overrides)
-        build.warn_of_long_steps(config, build.network(config, Shape(10)))
+        build.warn_of_long_steps(config.model, build.network(config.model, Shape(10)))
 
     for harmless in ("model.initial_time_d=4", "model.use_skipinit=true", "scheme=dopri5"):
         prepare(harmless)
     assert caplog.text == ""
     prepare()
     assert (
-        "model.time_epsilon=8 over 1 steps adds 8 times the residual at each, which diverges"
+        "model.time_epsilon=8 in 1 step is likely to diverge: a step adds 8 times the residual;"
         in caplog.text
     )

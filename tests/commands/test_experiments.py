@@ -100,8 +100,8 @@ def test_every_row_builds_its_network_and_trains_a_step(
 
     monkeypatch.setattr(sources, "_torchvision", of_noise)
     build.check(config)
-    data = build.data(config, train=True)
-    network = build.network(config, data)
+    data = build.data(config.dataset, train=True)
+    network = build.network(config.model, data)
     assert sum(parameter.numel() for parameter in network.parameters()) == PARAMETERS[row]
     classifier = build.classifier(config, network, data)
     optimizer = classifier.configure_optimizers()["optimizer"]

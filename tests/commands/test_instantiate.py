@@ -18,7 +18,7 @@ from tests.conftest import Run
         "contnet.runs.provenance.subprocess.run",
         "pytorch_lightning.trainer.trainer.os.system",
         "torchvision.datasets.cifar.pickle.loads",
-        "contnet.restore.torch.load",
+        "contnet.runs.checkpoint.torch.load",
         "builtins.eval",
     ],
 )
@@ -45,9 +45,10 @@ def test_a_target_that_is_not_ours_is_never_called() -> None:
     OmegaConf.update(
         config, "callbacks.evil", {"_target_": "os.system", "command": "false"}, force_add=True
     )
-    data = build.data(config, train=False)
+    data = build.data(config.dataset, train=False)
     with pytest.raises(
         build.ConfigError,
         match=r"callbacks.evil._target_ must name something of .*; got 'os.system'",
     ):
-        build.trainer(config, build.classifier(config, build.network(config, data), data), data)
+        network = build.network(config.model, data)
+        build.trainer(config, build.classifier(config, network, data), data)

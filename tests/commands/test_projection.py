@@ -10,6 +10,7 @@ from PIL import Image
 
 import contnet
 from contnet import ContinuousNet
+from contnet.ode.depth_time import Depth
 from contnet.runs.checkpoint import Record, resize
 from tests.conftest import Run
 from tests.outcomes import assert_same, load, rows
@@ -121,12 +122,7 @@ def test_a_saved_projection_evaluates_as_it_did_and_trains_on(run: Run, basis: s
     ][-1:]
 
     saved, trained = load(f"{folder}/checkpoints/last.ckpt"), load(LAST)
-    assert saved["contnet"]["depth"] == {
-        "basis": basis,
-        "n_basis": n,
-        "n_time_steps": 2,
-        "n_refined": 2,
-    }
+    assert Record.of(saved).depth == 3 * (Depth(basis, n, n_time_steps=2, n_refined=2),)
     assert saved["epoch"] == trained["epoch"]
     state = contnet.project(network_of(trained), n, basis).state_dict()
     assert_same(dict(network_of(saved).state_dict()), dict(state), basis)
@@ -143,7 +139,7 @@ def test_a_saved_projection_evaluates_as_it_did_and_trains_on(run: Run, basis: s
     code, out, err = run("train", "ckpt_path=last", f"hydra.run.dir={folder}", "epochs=4")
     assert (code, err) == (0, "")
     tuned = load(f"{folder}/checkpoints/last.ckpt")
-    assert (tuned["epoch"], tuned["contnet"]["depth"]) == (3, saved["contnet"]["depth"])
+    assert (tuned["epoch"], Record.of(tuned).depth) == (3, Record.of(saved).depth)
     assert "refined" not in out
     momenta = [state["momentum_buffer"] for state in tuned["optimizer_states"][0]["state"].values()]
     assert len(momenta) == len(list(network_of(tuned).parameters()))
@@ -179,7 +175,8 @@ def test_a_projection_back_to_the_first_nodes_keeps_its_own_steps(run: Run) -> N
     )
     assert [r["n_time_steps"] for r in rows("again/invariance.csv")] == ["4"]
     assert run("train", "ckpt_path=last", f"hydra.run.dir={folder}", "epochs=4")[0] == 0
-    assert load(f"{folder}/checkpoints/last.ckpt")["contnet"]["depth"]["n_time_steps"] == 4
+    tuned = Record.of(load(f"{folder}/checkpoints/last.ckpt"))
+    assert [block.n_time_steps for block in tuned.depth] == [4, 4, 4]
 
 
 def test_nodes_that_no_stage_looks_up_are_told_and_can_be_refined(run: Run) -> None:

@@ -39,11 +39,11 @@ def test_a_run_is_not_written_over(run: Run, monkeypatch: pytest.MonkeyPatch) ->
         ),
         (
             "optimizer=adamw",
-            "optimizer._target_ must be torch.optim.SGD, as of the run that ckpt_path is of, got torch.o",
+            "optimizer._target_ must be torch.optim.SGD, as in the run of ckpt_path, got torch.o",
         ),
         (
             "optimizer.decay_norm_and_bias=false",
-            "optimizer.decay_norm_and_bias must be True, as of the run that ckpt",
+            "optimizer.decay_norm_and_bias must be True, as in the run of ckpt",
         ),
     ],
 )

@@ -17,11 +17,11 @@ def test_a_schedule_by_steps_knows_how_much_of_an_epoch_is_trained_on(
     config = composed(
         "lr_schedule=cosine", "epochs=10", f"trainer.limit_train_batches={limit or 'null'}"
     )
-    data = build.data(config, train=True)
+    data = build.data(config.dataset, train=True)
     assert len(data.train_loader(0)) == 11
-    scheduler = build.classifier(config, build.network(config, data), data).configure_optimizers()[
-        "lr_scheduler"
-    ]
+    scheduler = build.classifier(
+        config, build.network(config.model, data), data
+    ).configure_optimizers()["lr_scheduler"]
     assert scheduler["scheduler"].n_steps == 10 * n_steps
 
 
@@ -31,8 +31,8 @@ def test_learning_rate_over_a_run(
     schedule: str, n_processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = composed(f"lr_schedule={schedule}", "epochs=100")
-    data = build.data(config, train=True)
-    classifier = build.classifier(config, build.network(config, data), data)
+    data = build.data(config.dataset, train=True)
+    classifier = build.classifier(config, build.network(config.model, data), data)
     # There are several processes only after the run is built.
     monkeypatch.setattr(batches, "rank_and_world_size", lambda: (0, n_processes))
     configured = classifier.configure_optimizers()
@@ -90,7 +90,7 @@ def test_a_run_that_goes_on_otherwise_has_the_rates_of_a_run_that_was_always_so(
         schedule: str, of_epochs: range, length: int, resumed: dict | None, **options: float
     ) -> tuple:
         config = composed(*(f"optimizer.{key}={value}" for key, value in options.items()))
-        optimizer = build._optimizer(config)(nn.Linear(1, 1, bias=False))
+        optimizer = build.optimizer(config.optimizer)(nn.Linear(1, 1, bias=False))
         made = SCHEDULES[schedule](optimizer, epochs=of_epochs.stop, steps_per_epoch=length)
         if resumed is not None:
             optimizer.load_state_dict(resumed["optimizer"])

@@ -1,0 +1,47 @@
+"""The checkpoints that a key of evaluate.py names."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from omegaconf import ListConfig
+
+from contnet.errors import ConfigError
+from contnet.runs.folder import LAST
+
+
+def checkpoint_paths(key: str, value: Any) -> list[str]:
+    """Return the paths of the checkpoints that a key names, without repetition.
+
+    Args:
+        key: the key, for messages.
+        value: a file, a pattern, a folder, which stands for all runs below it, or a list of these.
+
+    Raises:
+        ConfigError: if a pattern or a folder names no checkpoint, or the list is empty.
+    """
+    found: list[str] = []
+    for name in value if isinstance(value, ListConfig) else [value]:
+        matches = _matches(str(name))
+        if not matches:
+            raise ConfigError(
+                f"{key} must name at least one checkpoint; there is none at {str(name)!r}"
+            )
+        found += sorted(matches, key=_with_numbers)
+    if not found:
+        raise ConfigError(f"{key} must name at least one checkpoint, got []")
+    return list(dict.fromkeys(found))
+
+
+def _matches(name: str) -> list[str]:
+    path = Path(name)
+    if path.is_dir():
+        return [str(file) for file in path.rglob(LAST.name)]
+    if set("*?[") & set(name) and not path.exists():
+        return [str(file) for file in Path(path.anchor).glob(str(path.relative_to(path.anchor)))]
+    return [name]
+
+
+def _with_numbers(path: str) -> list[Any]:
+    """Return a key that sorts job 10 after job 9."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path)]

@@ -1,0 +1,71 @@
+"""A job: one execution of a command's function, alone or as a part of a sweep.
+
+It holds all that the function needs of Hydra besides the configuration. Nothing else in this
+package asks Hydra for it.
+"""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from contnet.runs.folder import LAST, RESULT
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One execution of a command's function.
+
+    Args:
+        folder: the folder that it writes to, absolute.
+        start: the folder in which the command was started, absolute.
+        sweeping: True for a job of a sweep (-m).
+        overrides: its overrides, without those of Hydra's own keys.
+        choices: the option that is chosen of each group.
+    """
+
+    folder: Path
+    start: Path
+    sweeping: bool
+    overrides: tuple[str, ...]
+    choices: dict[str, str]
+
+    @classmethod
+    def of_hydra(cls) -> Self:
+        """Return the job that Hydra is executing in this process."""
+        hydra = HydraConfig.get()
+        return cls(
+            folder=Path(hydra.runtime.output_dir),
+            start=Path(hydra.runtime.cwd),
+            sweeping=hydra.mode == RunMode.MULTIRUN,
+            overrides=tuple(hydra.overrides.task),
+            choices=dict(hydra.runtime.choices),
+        )
+
+    def __str__(self) -> str:
+        return f"job {self.folder.name} ({' '.join(self.overrides)})"
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """True if a run in the folder of the job has saved a checkpoint."""
+        return (self.folder / LAST).exists()
+
+    def earlier_result(self) -> dict[str, Any] | None:
+        """Return the result of this job of a sweep if an earlier run of the sweep has finished it.
+
+        Otherwise, and for a single run, return None.
+        """
+        result = self.folder / RESULT
+        if not self.sweeping or not result.exists():
+            return None
+        earlier: dict[str, Any] = json.loads(result.read_text())
+        if "error" in earlier or earlier.get("overrides") != list(self.overrides):
+            return None
+        log.info(f"{self} is finished already")
+        return earlier

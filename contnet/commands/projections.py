@@ -1,0 +1,82 @@
+"""Projections as runs: each is saved in a folder of its own, from which train.py resumes it."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from torch import nn
+
+from contnet.commands.overrides import command_to_resume
+from contnet.invariance.manifestation import Manifestation
+from contnet.invariance.plan import Plan
+from contnet.invariance.subject import Subject
+from contnet.ode.basis import Basis
+from contnet.ode.projection import project
+from contnet.runs import checkpoint as checkpoints
+from contnet.runs.checkpoint import Record
+from contnet.runs.folder import LAST, RECORD, relative, run_of
+from contnet.training.transplant import with_network
+
+log = logging.getLogger(__name__)
+
+
+def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]) -> None:
+    """Save each projection of the subjects as a run, and log how to resume it.
+
+    The run has the record of the run that the network is from. It has the number of steps that the
+    plan names, if it names one, and else that of training. A folder that holds a run stays as it
+    is: the projection may have been trained since it was saved.
+
+    Raises:
+        OSError: if a file cannot be written.
+    """
+    for number, subject in enumerate(subjects):
+        bases = plan.projections(subject.network)
+        if not bases:
+            log.info(
+                f"nothing to save of {subject.name}: project asks for the basis that it has, "
+                "or it has no depth-time"
+            )
+        for basis in bases:
+            name = f"{basis.name}-{basis.n_basis}"
+            folder = Path(config.run_dir, f"{number}-{name}" if len(subjects) > 1 else name)
+            if (folder / LAST).exists():
+                log.warning(
+                    f"{relative(folder)} holds a run, which is left as it is: {basis} is not saved"
+                )
+            else:
+                _save(subject.name, _projected(subject.network, basis, plan), basis, folder)
+
+
+def _projected(network: nn.Module, basis: Basis, plan: Plan) -> nn.Module:
+    projected = project(network, basis.n_basis, basis.name)
+    if plan.n_time_steps and len(plan.n_time_steps) == 1:
+        manifestation = Manifestation.of(projected)
+        replace(manifestation, n_time_steps=plan.n_time_steps[0]).apply(projected)
+    return projected
+
+
+def _save(path: str, network: nn.Module, basis: Basis, folder: Path) -> None:
+    """Save the run of the checkpoint at `path` with another network, and log how to resume it."""
+    checkpoint = checkpoints.load(path)
+    record = run_of(Path(path).resolve()) / RECORD
+    checkpoints.save(folder / LAST, with_network(checkpoint, network))
+    if record.exists():
+        shutil.copytree(record, folder / RECORD, dirs_exist_ok=True)
+        command = command_to_resume(relative(folder))
+    else:
+        last = relative(folder / LAST)
+        command = f"python train.py ckpt_path={last}, with the overrides of its run and"
+    if _needs_other_gradient(checkpoint, basis):
+        command += " scheme.gradient=backprop"
+    log.info(f"saved {basis}; an epoch of fine-tuning: {command} epochs={checkpoint['epoch'] + 2}")
+
+
+def _needs_other_gradient(checkpoint: dict[str, Any], basis: Basis) -> bool:
+    """Return True if a run uses the adjoint, which does not support the basis."""
+    gradient: str = Record.of(checkpoint).config["scheme"]["gradient"]
+    return gradient == "adjoint" and basis.combines
