@@ -69,7 +69,8 @@ def wait_for_writing(folder: Path, process: subprocess.Popen[bytes]) -> None:
     """Return as soon as a checkpoint is being written or the run is over."""
     while process.poll() is None:
         for _ in range(1000):
-            if any(name.startswith(".last") for name in os.listdir(folder / "checkpoints")):  # noqa: PTH208 (quickest)
+            names = os.listdir(folder / "checkpoints")  # noqa: PTH208 (the quickest)
+            if any(name.startswith(f".{LAST.name}") for name in names):
                 return
 
 

@@ -40,7 +40,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Looked up on first use, so that a typing error on the command line is answered before torch is imported.
+    # Names are imported on first use: a typing error in a command is reported before torch is
+    # imported.
     if name not in _HOMES:
         raise AttributeError(f"module 'contnet' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
