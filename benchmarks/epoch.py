@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -68,7 +67,7 @@ class Turns(Callback):
 
 
 def configuration(folder: Path, scheme: str, epochs: int, device: str) -> DictConfig:
-    """Compose the configuration of a run on the images in `folder`, and announce it to Hydra."""
+    """Compose the configuration of a run on the images in `folder`."""
     overrides = [
         f"run_dir={folder}/run",
         "dataset=image_folder",
@@ -83,7 +82,6 @@ def configuration(folder: Path, scheme: str, epochs: int, device: str) -> DictCo
         "trainer.precision=bf16-mixed",
     ]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        HydraConfig.instance().set_config(compose("train", overrides, return_hydra_config=True))
         return compose("train", overrides)
 
 
