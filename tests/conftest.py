@@ -9,7 +9,8 @@ sys.path.append(
     str(Path(__file__).parents[1])
 )  # train.py and evaluate.py are no part of the package
 
-# Tests run beside each other, one thread each; and what is compared to the last bit is computed alike everywhere.
+# Tests run beside each other, one thread each; and what is compared to the last bit is computed
+# alike everywhere.
 torch.set_num_threads(1)
 
 Run = Callable[..., tuple[int, str, str]]
@@ -22,7 +23,7 @@ def _seeded() -> None:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """`run("train", *overrides)` -> (exit code, stdout, stderr), as from a shell in an empty folder."""
+    """Return `run("train", *overrides)` -> (exit code, stdout, stderr), in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
     def call(entry: str, *overrides: str) -> tuple[int, str, str]:

@@ -33,7 +33,8 @@ BAD_COMMANDS = [
     (["model.alpha=wide"], "model.alpha must be a whole number of at least 1, got 'wide'"),
     (
         ["model.basis=legendr"],
-        "model.basis must be one of piecewise_constant, piecewise_linear, continuous_linear, legendre; got 'legendr'",
+        "model.basis must be one of piecewise_constant, piecewise_linear, "
+        "continuous_linear, legendre; got 'legendr'",
     ),
     (
         ["model.basis=piecewise_linear", "model.initial_time_d=3"],

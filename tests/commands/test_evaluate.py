@@ -33,7 +33,8 @@ FAST = ("epochs=1", "model.alpha=2", "hydra.run.dir=run")
         (["sweep.recalibrate=1"], "sweep.recalibrate must be true or false, got 1"),
         (
             ["sweep.budget=cheap"],
-            "sweep.budget must be like latency<=0.5x, parameters<=0.5x or accuracy>=-0.5pp, got 'cheap'",
+            "sweep.budget must be like latency<=0.5x, parameters<=0.5x or "
+            "accuracy>=-0.5pp, got 'cheap'",
         ),
         (
             ["dataset.test_batch_size=0"],
@@ -225,6 +226,9 @@ def test_images_of_other_classes_than_the_checkpoints_are_refused(run: Run, tmp_
     assert run("train", *options, "epochs=1", "model.alpha=2", "hydra.run.dir=run")[0] == 0
     code, _, err = run("evaluate", "ckpt_path=run/checkpoints/last.ckpt", "dataset.root=cars")
     assert (code, err.count("\n")) == (1, 1)
-    message = "dataset.root must hold the classes that 'run/checkpoints/last.ckpt' was trained on, cat, dog; it holds bus"
+    message = (
+        "dataset.root must hold the classes that 'run/checkpoints/last.ckpt' was "
+        "trained on, cat, dog; it holds bus"
+    )
     assert message in err
     assert not (tmp_path / "outputs").exists()

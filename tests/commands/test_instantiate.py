@@ -46,9 +46,9 @@ def test_a_target_that_is_not_ours_is_never_called() -> None:
         config, "callbacks.evil", {"_target_": "os.system", "command": "false"}, force_add=True
     )
     data = build.data(config.dataset, train=False)
+    classifier = build.classifier(config, build.network(config.model, data), data)
     with pytest.raises(
         build.ConfigError,
         match=r"callbacks.evil._target_ must name something of .*; got 'os.system'",
     ):
-        network = build.network(config.model, data)
-        build.trainer(config, build.classifier(config, network, data), data)
+        build.trainer(config, classifier, data)

@@ -1,4 +1,4 @@
-"""A trained network in fewer nodes or another basis: as an axis of the study, and as a run to go on with."""
+"""A trained network in fewer nodes or another basis, in a study and as a run that continues."""
 
 import json
 from pathlib import Path
@@ -58,7 +58,8 @@ def test_projections_are_an_axis_of_the_study(run: Run) -> None:
     assert [int(r["parameters"]) for r in table] == [
         counted[r["basis"], int(r["n_basis"])] for r in table
     ]
-    # No step is finer than those of training, and what has been projected is no manifestation of the network.
+    # No step is finer than those of training, and what has been projected is no manifestation of
+    # the network.
     assert "no verdict: nothing at least as fine" in out
     assert out.count("piecewise_constant 2") == out.count("legendre 4") == 2
     assert "for parameters<=0.7x use " in out
@@ -103,7 +104,8 @@ def test_what_is_asked_for_twice_or_is_there_already_is_studied_once(run: Run) -
     ("basis", "n"), [("piecewise_constant", 2), ("continuous_linear", 3), ("legendre", 4)]
 )
 def test_a_saved_projection_evaluates_as_it_did_and_trains_on(run: Run, basis: str, n: int) -> None:
-    # Midpoint meets every node; Euler's method, which looks at no end, would never use the last hat.
+    # Midpoint meets every node; Euler's method, which looks at no end, would never use the last
+    # hat.
     assert run("train", *TRAINED, "optimizer.decay_norm_and_bias=false", "scheme=midpoint")[0] == 0
     asked = (
         f"project.n_basis={n}",
@@ -202,8 +204,8 @@ def test_nodes_that_no_stage_looks_up_are_told_and_can_be_refined(run: Run) -> N
     code, out, _ = run("train", *go_on, "refine.epochs=[1,2,4]")
     assert code == 0
     assert (
-        "euler in 2 steps never looks up node 2 of the 3 with the basis continuous_linear: it will not learn"
-        in out
+        "euler in 2 steps never looks up node 2 of the 3 with the basis "
+        "continuous_linear: it will not learn" in out
     )
     assert "epoch 4: refined 3-3-3 -> 5-5-5" in out
 

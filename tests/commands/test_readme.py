@@ -32,8 +32,14 @@ FLAGS = re.findall(r"^\| `(--[^`]+)` \| `([^`]+)` \|$", README, re.MULTILINE)
 
 
 def test_every_flag_of_the_originals_is_translated() -> None:
-    names = "--dataset --batch-size --test-batch-size --epochs --lr --lr-decay --lr-decay-epoch --weight-decay"
-    names += " --batch-norm --device --seed --model --scheme --n_time_steps_per --initial_time_d --time_epsilon"
+    names = (
+        "--dataset --batch-size --test-batch-size --epochs --lr --lr-decay "
+        "--lr-decay-epoch --weight-decay"
+    )
+    names += (
+        " --batch-norm --device --seed --model --scheme --n_time_steps_per "
+        "--initial_time_d --time_epsilon"
+    )
     names += " --use_skipinit --alpha --widen_factor --refine"
     assert [flag.split()[0] for flag, _ in FLAGS] == names.split()
 

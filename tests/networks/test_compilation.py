@@ -1,4 +1,4 @@
-"""torch.compile of networks: equal results, and a number of compilations that depth leaves alone."""
+"""torch.compile of networks: equal results, and compilations that do not grow with depth."""
 
 import copy
 

@@ -82,7 +82,8 @@ def test_resnet_20_and_two_units_of_euler_differ_in_736_parameters_counted_by_ha
     resnet = sum(p.numel() for p in ResNet(depth=20).parameters())
     assert continuous - resnet == 736
     channels = (16, 32, 64)
-    # Both have three units a segment, one of them in the stitch. ContinuousNet's convolutions have biases,
+    # Both have three units a segment, one of them in the stitch. ContinuousNet's convolutions have
+    # biases,
     biases = sum(2 * 3 * c for c in channels)
     # its first stitch has a 1x1 convolution where ResNet has the identity,
     first_shortcut = 16 * 16

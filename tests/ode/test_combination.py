@@ -81,7 +81,8 @@ def test_the_sum_learns_the_variance_that_it_meets_and_no_node_has_a_negative_pa
         torch.testing.assert_close(
             (sum(deviations) / 2).square().item(), expected, rtol=1e-3, atol=0
         )
-        # None swings from one side to the other, which would show as a small one that grows while the sum shrinks.
+        # None swings from one side to the other, which would show as a small one that grows while
+        # the sum shrinks.
         grows = expected > (sum(v**0.5 for v in before) / 2) ** 2
         after = [norm.running_var.item() for norm in norms]
         assert all(
@@ -94,7 +95,7 @@ def test_the_sum_learns_the_variance_that_it_meets_and_no_node_has_a_negative_pa
     ("name", "n"), [("piecewise_linear", 4), ("continuous_linear", 2), ("legendre", 4)]
 )
 def test_statistics_along_depth_become_those_of_the_batches(name: str, n: int) -> None:
-    """Training on one batch over and over with weights that stay: the statistics at each stage become that batch's."""
+    """Train on one batch with fixed weights: the statistics at each stage become that batch's."""
     nodes = [ResidualUnit(3, 3) for _ in range(n)]
     with torch.no_grad():  # nodes that have something in common, as refined ones have
         for node in nodes:
@@ -106,7 +107,8 @@ def test_statistics_along_depth_become_those_of_the_batches(name: str, n: int) -
     for _ in range(600):
         block(x)
     x_unbiased = block.eval()(x)
-    # Running variances are unbiased (n - 1), batch variances are not (n): a relative difference of 1/800.
+    # Running variances are unbiased (n - 1), batch variances are not (n): a relative difference of
+    # 1/800.
     torch.testing.assert_close(x_unbiased, trained, rtol=2e-2, atol=2e-2)
 
 
@@ -126,7 +128,7 @@ def test_piecewise_constants_compute_nothing(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("name", SMOOTH)
 def test_what_is_combined_once_is_what_is_looked_up(name: str) -> None:
-    """Against a copy of a node into which theta(t) is written by hand, at each step of Euler's method."""
+    """Compare with a copy of a node that holds theta(t), at each step of Euler's method."""
     block = (
         ODEBlock(lambda: ResidualUnit(3, 3), n_basis=4, n_time_steps=3, basis=name).double().eval()
     )

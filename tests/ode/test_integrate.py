@@ -69,8 +69,11 @@ def test_equals_stock_torchdiffeq_at_times_exact_in_binary(
 @pytest.mark.parametrize("scheme", IN_TORCHDIFFEQ)
 @pytest.mark.parametrize("n_basis", range(1, 13))
 def test_equals_torchdiffeq_with_a_look_up_robust_to_rounding(scheme: str, n_basis: int) -> None:
-    """At the border of a step the sign of torchdiffeq's perturbation tells the side; a stage inside a step that falls
-    on a knot belongs to the interval that begins there."""
+    """Look up theta in floats, with a tolerance for rounding.
+
+    At the border of a step the sign of torchdiffeq's perturbation tells the side. A stage inside a
+    step that falls on a knot belongs to the interval that begins there.
+    """
     x = torch.randn(3, 4, dtype=torch.float64)
     for n in range(1, 13):
         block = ODEBlock(Linear, n_basis, n, scheme)
@@ -127,7 +130,8 @@ def test_stages_evaluate_the_nodes_and_states_that_the_tableau_says() -> None:
 def test_adaptive_schemes_reach_their_tolerance_across_the_jumps_of_theta(scheme: str) -> None:
     block = ODEBlock(Linear, n_basis=3, scheme=scheme, epsilon=2.0, rtol=1e-6, atol=1e-6)
     x = torch.randn(3, 4, dtype=torch.float64)
-    # torchdiffeq's fehlberg2 takes its error for a hundredth of what it is; the others keep what they promise.
+    # torchdiffeq's fehlberg2 takes its error for a hundredth of what it is; the others keep what
+    # they promise.
     tolerance = 5e-4 if scheme == "fehlberg2" else 1e-5
     torch.testing.assert_close(block(x), exact(block, x), rtol=tolerance, atol=tolerance)
     assert block.trajectory(x).shape == (4, 3, 4)

@@ -72,7 +72,7 @@ def test_pieces_that_align_are_averaged_with_equal_weights() -> None:
 
 
 def test_more_nodes_of_any_basis_come_nearer_to_a_smooth_theta() -> None:
-    """theta(t) = a polynomial of degree 7, projected: the error falls as the bases' orders say, 1 and 2."""
+    """Project a polynomial of degree 7: the error falls by the bases' orders, 1 and 2."""
     exact = make_basis("legendre", 8)
     nodes = torch.randn(8, dtype=torch.float64).numpy()
 

@@ -32,7 +32,7 @@ def test_the_training_loss_is_smoothed_and_the_logged_one_is_not(smoothing: floa
 
 
 class ValuesLookedAt(TorchDispatchMode):
-    """Notes each operation whose outcome for the program depends on the values in a tensor: it waits for the device."""
+    """Record each operation that waits for the device to read the values in a tensor."""
 
     def __init__(self) -> None:
         super().__init__()
