@@ -1,6 +1,8 @@
-"""Every command of the README composes."""
+"""Every command of README.md and of the pages in docs/ composes."""
 
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,39 +10,47 @@ import pytest
 from contnet.commands import build
 from tests.configuration import composed
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "guide.md").read_text()
+ORIGINAL = (ROOT / "docs" / "original.md").read_text()
 
 
-def test_every_command_of_the_readmes_composes() -> None:
-    commands = re.findall(r"^    python train\.py (.+?)(?:\s{2,}#.*)?$", README, re.MULTILINE)
-    assert len(commands) > 10
+def _overrides(text: str) -> Iterator[list[str]]:
+    """Yield the overrides of each command `python train.py` in fenced blocks and in tables."""
+    blocks = "".join(re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    lines = [
+        *blocks.replace("\\\n", " ").splitlines(),
+        *re.findall(r"\| `(python .+?)` \|$", text, re.MULTILINE),
+    ]
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        if words[:2] == ["python", "train.py"]:
+            yield [word for word in words[2:] if not word.startswith("-")]
+
+
+@pytest.mark.parametrize(("text", "at_least"), [(README, 9), (GUIDE, 15), (ORIGINAL, 6)])
+def test_every_command_of_the_pages_composes(text: str, at_least: int) -> None:
+    commands = list(_overrides(text))
+    assert len(commands) >= at_least
     for command in commands:
-        words = [word for word in command.split() if word != "-m" and not word.startswith("-")]
-        swept = [re.sub(r"=([^\[,]+),.*", r"=\1", word) for word in words]
-        build.check(composed(*swept))
+        build.check(composed(*(re.sub(r"=([^\[,]+),.*", r"=\1", word) for word in command)))
 
 
 def test_the_originals_commands_are_the_rows() -> None:
-    commands = README[README.index("its commands are") : README.index("and its flags")]
-    translated = re.findall(r"python train\.py (.+)", commands)
+    commands = ORIGINAL[ORIGINAL.index("## Commands") : ORIGINAL.index("## Flags")]
     rows = ("resnet20", "continuous_net_euler", "continuous_net_rk4", "continuous_net_rk4_refined")
-    for command, row in zip(translated, rows, strict=True):
-        assert composed(*command.split()) == composed(f"experiment=cifar10/{row}")
+    for command, row in zip(_overrides(commands), rows, strict=True):
+        assert composed(*command) == composed(f"experiment=cifar10/{row}")
 
 
-FLAGS = re.findall(r"^\| `(--[^`]+)` \| `([^`]+)` \|$", README, re.MULTILINE)
+FLAGS = re.findall(r"^\| `(--[^`]+)` \| `([^`]+)` \|$", ORIGINAL, re.MULTILINE)
 
 
 def test_every_flag_of_the_originals_is_translated() -> None:
-    names = (
-        "--dataset --batch-size --test-batch-size --epochs --lr --lr-decay "
-        "--lr-decay-epoch --weight-decay"
-    )
-    names += (
-        " --batch-norm --device --seed --model --scheme --n_time_steps_per "
-        "--initial_time_d --time_epsilon"
-    )
-    names += " --use_skipinit --alpha --widen_factor --refine"
+    names = "--dataset --batch-size --test-batch-size --epochs --lr --lr-decay --lr-decay-epoch"
+    names += " --weight-decay --batch-norm --device --seed --model --scheme --n_time_steps_per"
+    names += " --initial_time_d --time_epsilon --use_skipinit --alpha --widen_factor --refine"
     assert [flag.split()[0] for flag, _ in FLAGS] == names.split()
 
 
