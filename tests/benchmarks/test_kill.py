@@ -1,9 +1,6 @@
-import subprocess
-import sys
-
 import pytest
 
-from tests.processes import ROOT
+from tests.processes import ROOT, Command
 
 
 @pytest.mark.parametrize(
@@ -12,9 +9,6 @@ from tests.processes import ROOT
 def test_a_run_killed_at_random_moments_ends_as_the_one_that_was_not(
     options: tuple[str, ...],
 ) -> None:
-    command = [sys.executable, "-m", "benchmarks.kill", *options]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = Command("benchmarks.kill", *options, folder=ROOT).wait(timeout=400)
+    assert done.returncode == 0, done
     assert "bit for bit" in done.stdout

@@ -3,8 +3,6 @@
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,21 +11,13 @@ import pytest
 from PIL import Image
 
 from tests.outcomes import rows
-from tests.processes import ROOT, environment
+from tests.processes import ROOT, Command
 
 Reproduce = Callable[..., tuple[int, str]]
 
 
-def start(*arguments: str, output: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "benchmarks.reproduce", *arguments, "--output", str(output)]
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def start(*arguments: str, output: Path) -> Command:
+    return Command("benchmarks.reproduce", *arguments, "--output", str(output), folder=ROOT)
 
 
 @pytest.fixture
@@ -35,9 +25,8 @@ def reproduced(tmp_path: Path) -> Reproduce:
     """`reproduced(*arguments)` -> (exit code, what it printed)."""
 
     def call(*arguments: str) -> tuple[int, str]:
-        process = start(*arguments, output=tmp_path / "table")
-        printed, _ = process.communicate(timeout=240)
-        return process.returncode, printed
+        done = start(*arguments, output=tmp_path / "table").wait()
+        return done.returncode, done.stdout + done.stderr
 
     return call
 
@@ -160,12 +149,12 @@ def test_a_table_that_is_told_to_stop_lets_its_run_save_and_goes_on_from_there(
     last = tmp_path / "table" / "cifar10-resnet20" / "0" / "checkpoints" / "last.ckpt"
 
     process = start(*command, output=tmp_path / "table")
-    while not last.exists() and process.poll() is None:
+    while not last.exists() and process.is_running():
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    printed, _ = process.communicate(timeout=240)
-    assert process.returncode == 75
-    assert "the same command goes on from here" in printed
+    stopped = process.wait()
+    assert stopped.returncode == 75
+    assert "the same command goes on from here" in stopped.stderr
     assert not (last.parents[2] / "result.json").exists()
     code, printed = reproduced(*command)
     assert (code, "seed 0: resuming" in printed) == (0, True)

@@ -8,8 +8,7 @@ import torch
 from PIL import Image
 
 from contnet.commands import failures as accidents
-from tests.faults import at_batch
-from tests.processes import script
+from tests.processes import train
 from tests.runs.small import SMALL
 
 
@@ -44,13 +43,11 @@ STREAMED = (
 
 
 def test_a_full_disk_is_told_and_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
-    fill = at_batch(
-        1, 3, "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
-    )
-    done = script(fill, *SMALL, "hydra.run.dir=run", "~logger.tensorboard", folder=tmp_path)
+    options = (*SMALL, "hydra.run.dir=run", "~logger.tensorboard")
+    done = train(*options, folder=tmp_path, fault="fill_disk_at_batch:1:3")
     assert done.returncode == 1
     assert (
-        "error: there is no room left to write; free some, or choose a folder on another disk"
+        "error: no space left to write; free some, or choose a folder on another disk"
         in done.stderr
     )
     assert "Traceback" not in done.stderr
@@ -60,13 +57,13 @@ def test_a_full_disk_is_told_and_leaves_the_last_good_checkpoint(tmp_path: Path)
         f.name for f in (tmp_path / "run/checkpoints").iterdir() if f.name.startswith(".")
     ] == []
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 20_000
-    assert script("", "ckpt_path=last", "hydra.run.dir=run", folder=tmp_path).returncode == 0
+    assert train("ckpt_path=last", "hydra.run.dir=run", folder=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_images_that_disappear_while_training_are_named(pictures: Path, workers: int) -> None:
-    remove = at_batch(1, 1, "import shutil; shutil.rmtree('data/train/cat')")
-    done = script(remove, *STREAMED, f"dataset.num_workers={workers}", folder=pictures)
+    options = (*STREAMED, f"dataset.num_workers={workers}")
+    done = train(*options, folder=pictures, fault="remove_folder_at_batch:1:1:data/train/cat")
     assert done.returncode == 1
     assert "error: dataset.root: cannot use data/train/cat/" in done.stderr
     assert "the file is no longer there\nto resume: python train.py ckpt_path=last" in done.stderr
@@ -77,15 +74,13 @@ def test_images_that_disappear_while_training_are_named(pictures: Path, workers:
 
 
 def test_a_worker_that_is_killed_is_told(pictures: Path) -> None:
-    kill = at_batch(
-        0, 1, "import multiprocessing as m; [os.kill(c.pid, 9) for c in m.active_children()]"
-    )
-    done = script(kill, *STREAMED, "dataset.num_workers=1", folder=pictures)
+    options = (*STREAMED, "dataset.num_workers=1")
+    done = train(*options, folder=pictures, fault="kill_workers_at_batch:0:1")
     assert done.returncode == 1
     # A thread of multiprocessing's may have had its say before.
     told = done.stderr.splitlines()[-2]
     assert told.startswith(
-        "error: a process that prepares batches was killed, often for want of memory; lower"
+        "error: a process that prepares batches was killed, often because memory ran out; lower"
     )
 
 
@@ -93,23 +88,19 @@ def test_a_worker_that_is_killed_is_told(pictures: Path) -> None:
     "error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()]
 )
 def test_a_worker_that_is_killed_while_it_hands_over_a_batch_is_told(error: Exception) -> None:
-    assert str(accidents.explanation(error)).startswith(
-        "a process that prepares batches was killed"
-    )
+    assert str(accidents.advice(error)).startswith("a process that prepares batches was killed")
 
 
 def test_a_lack_of_memory_says_what_to_lower(tmp_path: Path) -> None:
-    greedy = at_batch(0, 1, "torch.empty(10**15)")
-    done = script(greedy, *SMALL, "hydra.run.dir=run", folder=tmp_path)
+    greedy = "exhaust_memory_at_batch:0:1"
+    done = train(*SMALL, "hydra.run.dir=run", folder=tmp_path, fault=greedy)
     assert done.returncode == 1
     assert "error: out of memory; lower dataset.batch_size, " in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_an_unforeseen_error_leaves_the_state_it_happened_in(tmp_path: Path) -> None:
-    done = script(
-        at_batch(1, 7, "raise ZeroDivisionError"), *SMALL, "hydra.run.dir=run", folder=tmp_path
-    )
+    done = train(*SMALL, "hydra.run.dir=run", folder=tmp_path, fault="fail_at_batch:1:7")
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
     checkpoint = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)

@@ -1,18 +1,11 @@
 """Runs of several processes."""
 
-import csv
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import torch
-
+from contnet.runs.checkpoint import Record
 from tests.conftest import Run
-from tests.faults import at_batch
-from tests.outcomes import LAST, assert_same_end
-from tests.processes import ROOT, torchrun
+from tests.outcomes import LAST, assert_same_end, load, result, rows
+from tests.processes import ROOT, torchrun, train
 
 DDP = (
     "trainer=ddp",
@@ -24,15 +17,15 @@ DDP = (
 
 
 def test_two_agents_with_a_process_each_train_as_one_agent_with_two(tmp_path: Path) -> None:
-    train = (str(ROOT / "train.py"), *DDP)
-    # A run in the current folder is none of theirs, though all but the leading process have no other folder.
+    program = (str(ROOT / "train.py"), *DDP)
+    # A run in the current folder is not theirs, though only the leading process has another one.
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / LAST).touch()
     one = torchrun(
         tmp_path,
         "--standalone",
         "--nproc-per-node=2",
-        *train,
+        *program,
         "trainer.devices=2",
         "hydra.run.dir=one",
     )
@@ -45,7 +38,7 @@ def test_two_agents_with_a_process_each_train_as_one_agent_with_two(tmp_path: Pa
         "--rdzv-endpoint=127.0.0.1:29711",
     )
     nodes = ("trainer.devices=1", "trainer.num_nodes=2")
-    agents = [torchrun(tmp_path, *meeting, *train, *nodes) for _ in range(2)]
+    agents = [torchrun(tmp_path, *meeting, *program, *nodes) for _ in range(2)]
     for agent in agents:
         out, _ = agent.communicate(timeout=240)
         assert agent.returncode == 0, out
@@ -54,8 +47,8 @@ def test_two_agents_with_a_process_each_train_as_one_agent_with_two(tmp_path: Pa
     for name in ("checkpoints/last.ckpt", "metrics.csv", "result.json", ".hydra/config.yaml"):
         assert (two / name).is_file()
     assert_same_end(tmp_path / "one", two)
-    results = [json.loads((path / "result.json").read_text()) for path in (tmp_path / "one", two)]
-    assert results[0]["test_loss"] == results[1]["test_loss"]
+    losses = [result(path)["test_loss"] for path in (tmp_path / "one", two)]
+    assert losses[0] == losses[1]
 
 
 def test_a_sweep_under_torchrun_has_one_folder_and_one_table(tmp_path: Path) -> None:
@@ -66,8 +59,7 @@ def test_a_sweep_under_torchrun_has_one_folder_and_one_table(tmp_path: Path) -> 
     out, _ = agent.communicate(timeout=240)
     assert agent.returncode == 0, out
     (folder,) = (tmp_path / "outputs" / "multirun").glob("*/*")
-    with (folder / "sweep.csv").open() as file:
-        assert [row["runs"] for row in csv.DictReader(file)] == ["2"]
+    assert [row["runs"] for row in rows(folder / "sweep.csv")] == ["2"]
     assert out.count("test_accuracy") == 2
     assert out.count("mean ± standard deviation over seeds") == 1
 
@@ -91,41 +83,14 @@ def test_synchronised_batch_norm_is_refused_where_there_is_none(run: Run) -> Non
 
 def test_two_processes_told_to_stop_agree_and_go_on_to_the_same_end(tmp_path: Path) -> None:
     options = (*DDP, "trainer.devices=2", "dataset.batch_size=32")
-    driver = tmp_path / "driver.py"
-    launch = [sys.executable, str(driver), *options]
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "PYTHONWARNINGS": "ignore",
-        "HYDRA_FULL_ERROR": "0",
-    }
-
-    def go(code: str, *more: str) -> subprocess.CompletedProcess[str]:
-        driver.write_text(
-            f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}\nimport train; train.main()"
-        )
-        command = (
-            [*launch, *more]
-            if more[0] != "ckpt_path=last"
-            else [sys.executable, str(driver), *more]
-        )
-        return subprocess.run(
-            command,
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-
-    assert go("", "hydra.run.dir=through").returncode == 0
-    stop = at_batch(1, 3, "trainer.is_global_zero or os.kill(os.getpid(), signal.SIGTERM)")
-    stopped = go(stop, "hydra.run.dir=run")
+    through = train(*options, "hydra.run.dir=through", folder=tmp_path)
+    assert through.returncode == 0, through.stderr
+    stop = "stop_second_process_at_batch:1:3:SIGTERM"
+    stopped = train(*options, "hydra.run.dir=run", folder=tmp_path, fault=stop)
     assert stopped.returncode == 75, stopped.stderr
-    checkpoint = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    checkpoint = load(tmp_path / "run" / LAST)
     assert checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [{"n_batches": 10}]
-    assert len(checkpoint["contnet"]["train_score"]) == 2
-    resumed = go("", "ckpt_path=last", "hydra.run.dir=run")
+    assert len(Record.of(checkpoint).position) == 2
+    resumed = train("ckpt_path=last", "hydra.run.dir=run", folder=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert_same_end(tmp_path / "through", tmp_path / "run")

@@ -1,7 +1,6 @@
 """Sweeps: their table, their launchers, and how they are resumed."""
 
 import csv
-import json
 import signal
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from omegaconf import OmegaConf
 
 from tests.conftest import Run
 from tests.outcomes import LAST, record, result, rows
-from tests.processes import script
+from tests.processes import train, train_as_from_a_shell
 
 
 def test_a_sweep_ends_with_a_table_over_its_seeds_and_tells_of_failed_jobs(
@@ -92,11 +91,10 @@ def test_a_sweep_goes_on_where_its_folder_was_moved(run: Run, tmp_path: Path) ->
     assert run(*sweep, "hydra.sweep.dir=sweep")[0] == 0
     for name in ("moved", "again"):
         next(tmp_path.iterdir()).rename(tmp_path / name)
-        result = tmp_path / name / "1" / "result.json"
-        result.unlink()
+        (tmp_path / name / "1" / "result.json").unlink()
         code, out, err = run(*sweep, f"hydra.sweep.dir={name}")
         assert (code, out.count("is finished already"), err) == (0, 1, "")
-        assert json.loads(result.read_text())["seed"] == 2
+        assert result(tmp_path / name / "1")["seed"] == 2
 
 
 def test_a_job_that_fails_leaves_the_result_that_is_there(
@@ -114,29 +112,19 @@ def test_a_job_that_fails_leaves_the_result_that_is_there(
 
 def test_a_sweep_that_was_stopped_is_finished_by_running_it_again(tmp_path: Path) -> None:
     sweep = ("-m", "epochs=3", "model.alpha=2", "seed=1,2,3", "hydra.sweep.dir=sweep")
-    stop = """
-import os, signal
-from contnet.training.callbacks.throughput import Throughput
-original = Throughput.on_train_batch_start
-def then(self, trainer, pl_module, batch, batch_idx):
-    original(self, trainer, pl_module, batch, batch_idx)
-    if pl_module.seed == 2 and trainer.current_epoch == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-Throughput.on_train_batch_start = then
-"""
-    assert script("", *sweep, folder=tmp_path).returncode == 0
+    assert train(*sweep, folder=tmp_path).returncode == 0
     through = (tmp_path / "sweep" / "sweep.csv").read_text()
-    again = script("", *sweep, folder=tmp_path)
+    again = train(*sweep, folder=tmp_path)
     assert again.stdout.count("is finished already") == 3
     (tmp_path / "sweep").rename(tmp_path / "through")
 
-    assert script(stop, *sweep, folder=tmp_path).returncode == -signal.SIGKILL
-    finished = script("", *sweep, folder=tmp_path)
+    killed = train(*sweep, folder=tmp_path, fault="kill_job:2:1")
+    assert killed.returncode == -signal.SIGKILL
+    finished = train(*sweep, folder=tmp_path)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.count("is finished already") == 1
-    assert (
-        finished.stdout.count("epoch 1/3") == 1
-    )  # of the third job alone: the second goes on with its second epoch
+    # Of the third job alone: the second is resumed in its second epoch.
+    assert finished.stdout.count("epoch 1/3") == 1
     assert finished.stdout.count("epoch 2/3") == 2
     names = ("test_accuracy_mean", "test_loss_mean", "test_accuracy_std", "runs")
     tables = [
@@ -161,8 +149,8 @@ def test_a_sweep_has_the_same_table_whichever_launcher_ran_it(
 ) -> None:
     pytest.importorskip(f"hydra_plugins.{plugin}")
     sweep = ("-m", "epochs=1", "model.alpha=0,2", "seed=1,2")
-    script("", *sweep, "hydra.sweep.dir=basic", folder=tmp_path)
-    done = script("", *sweep, *launcher, "hydra.sweep.dir=other", folder=tmp_path)
+    train(*sweep, "hydra.sweep.dir=basic", folder=tmp_path)
+    done = train_as_from_a_shell(*sweep, *launcher, "hydra.sweep.dir=other", folder=tmp_path)
     assert done.returncode == 1
     assert (
         "job 1 (epochs=1 model.alpha=0 seed=2) failed: model.alpha must be a whole number"
@@ -170,22 +158,20 @@ def test_a_sweep_has_the_same_table_whichever_launcher_ran_it(
     )
     tables = []
     for name in ("basic", "other"):
-        with (tmp_path / name / "sweep.csv").open() as file:
-            rows = [
-                {k: v for k, v in row.items() if "seconds" not in k} for row in csv.DictReader(file)
-            ]
-        assert [(row["runs"], row["failed"]) for row in rows] == [("0", "2"), ("2", "0")]
-        tables.append(rows)
+        table = [
+            {key: value for key, value in row.items() if "seconds" not in key}
+            for row in rows(tmp_path / name / "sweep.csv")
+        ]
+        assert [(row["runs"], row["failed"]) for row in table] == [("0", "2"), ("2", "0")]
+        tables.append(table)
     assert tables[0] == tables[1]
 
 
 def test_a_search_maximises_the_accuracy_on_validation_images(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     search = ("-m", "hydra/sweeper=search", "hydra.sweeper.n_trials=2", "epochs=1", "model.alpha=2")
-    done = script("", *search, "hydra.sweep.dir=search", folder=tmp_path)
+    done = train(*search, "hydra.sweep.dir=search", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     found = OmegaConf.load(tmp_path / "search" / "optimization_results.yaml")
-    results = [
-        json.loads((tmp_path / "search" / str(i) / "result.json").read_text()) for i in range(2)
-    ]
-    assert found.best_value == max(result["val_accuracy"] for result in results)
+    accuracies = [result(tmp_path / "search" / str(i))["val_accuracy"] for i in range(2)]
+    assert found.best_value == max(accuracies)

@@ -203,8 +203,7 @@ def test_a_refined_run_goes_on_with_other_steps_but_in_no_other_basis(run: Run) 
     code, _, err = run("train", *go_on, "model.basis=legendre")
     assert (code, err.count("\n")) == (1, 1)
     assert (
-        "model.basis must be piecewise_constant, as in the run of ckpt_path, got legendre; "
-        in err
+        "model.basis must be piecewise_constant, as in the run of ckpt_path, got legendre; " in err
     )
     assert run("train", *go_on, "scheme.n_time_steps_per=2")[0] == 0
     result = json.loads(Path("run/result.json").read_text())

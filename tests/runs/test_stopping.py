@@ -1,15 +1,12 @@
 """Runs that are told to stop, or are killed, end as the run that was not."""
 
-import json
 import signal
 from pathlib import Path
 
 import pytest
-import torch
 
-from tests.faults import at_batch
-from tests.outcomes import assert_same, assert_same_end, metrics, outcome
-from tests.processes import script
+from tests.outcomes import LAST, assert_same, assert_same_end, load, metrics, outcome, result
+from tests.processes import train
 from tests.runs.small import SMALL
 
 RUN = (
@@ -31,22 +28,20 @@ def test_a_stopped_run_saves_in_the_middle_of_an_epoch_and_resumes_to_the_same_e
     tmp_path: Path, name: str, code: int
 ) -> None:
     averaged = (*SMALL, "callbacks=ema", "callbacks.ema.window=0.2")
-    options = {"SIGTERM": SMALL, "SIGUSR1": RUN, "SIGINT": averaged}[
-        name
-    ]  # with dropout and an average, too
-    assert script("", *options, "hydra.run.dir=through", folder=tmp_path).returncode == 0
-    stop = at_batch(1, 7, f"os.kill(os.getpid(), signal.{name})")
-    stopped = script(stop, *options, "hydra.run.dir=run", folder=tmp_path)
+    # With dropout and an average, too.
+    options = {"SIGTERM": SMALL, "SIGUSR1": RUN, "SIGINT": averaged}[name]
+    assert train(*options, "hydra.run.dir=through", folder=tmp_path).returncode == 0
+    stop = f"stop_at_batch:1:7:{name}"
+    stopped = train(*options, "hydra.run.dir=run", folder=tmp_path, fault=stop)
     assert stopped.returncode == code, stopped.stderr
     told = stopped.stderr.strip().splitlines()[-1]
     assert f"stopped by {name} at step " in told
     assert told.endswith("to resume: python train.py ckpt_path=last hydra.run.dir=run")
-    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    checkpoint = load(tmp_path / "run" / LAST)
     assert checkpoint["epoch"] == 1
     assert checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [{"n_batches": 8}]
-    resumed = script(
-        "", "ckpt_path=last", "hydra.run.dir=run", folder=tmp_path
-    )  # the other overrides are recorded
+    # The other overrides are recorded.
+    resumed = train("ckpt_path=last", "hydra.run.dir=run", folder=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert_same_end(tmp_path / "through", tmp_path / "run")
 
@@ -55,26 +50,14 @@ def test_a_stopped_run_saves_in_the_middle_of_an_epoch_and_resumes_to_the_same_e
 def test_a_run_killed_between_checkpoint_and_figures_has_its_figures_when_resumed(
     tmp_path: Path, epoch: int
 ) -> None:
-    assert script("", *SMALL, "hydra.run.dir=through", folder=tmp_path).returncode == 0
-    deadly = f"""
-import os, signal
-from contnet.training.callbacks.checkpointing import LastCheckpoint
-original = LastCheckpoint.on_train_epoch_end
-def then(self, trainer, pl_module):
-    original(self, trainer, pl_module)
-    if trainer.current_epoch == {epoch}:
-        os.kill(os.getpid(), signal.SIGKILL)
-LastCheckpoint.on_train_epoch_end = then
-"""
-    assert (
-        script(deadly, *SMALL, "hydra.run.dir=run", folder=tmp_path).returncode == -signal.SIGKILL
-    )
-    assert script("", "ckpt_path=last", "hydra.run.dir=run", folder=tmp_path).returncode == 0
+    assert train(*SMALL, "hydra.run.dir=through", folder=tmp_path).returncode == 0
+    kill = f"kill_between_checkpoint_and_figures:{epoch}"
+    killed = train(*SMALL, "hydra.run.dir=run", folder=tmp_path, fault=kill)
+    assert killed.returncode == -signal.SIGKILL
+    assert train("ckpt_path=last", "hydra.run.dir=run", folder=tmp_path).returncode == 0
     assert_same(outcome(tmp_path / "through"), outcome(tmp_path / "run"), "run")
-    results = [
-        json.loads((tmp_path / name / "result.json").read_text()) for name in ("through", "run")
-    ]
-    through, killed = (result["train_seconds"] * result["images_per_second"] for result in results)
+    results = [result(tmp_path / name) for name in ("through", "run")]
+    through, killed = (r["train_seconds"] * r["images_per_second"] for r in results)
     assert killed == pytest.approx(through)  # the images of all epochs, in the time of all epochs
 
 
@@ -90,21 +73,8 @@ BITWISE = (
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("uninterrupted")
-    assert script("", *BITWISE, "hydra.run.dir=run", folder=folder).returncode == 0
+    assert train(*BITWISE, "hydra.run.dir=run", folder=folder).returncode == 0
     return folder / "run"
-
-
-def kill_at(epoch: int, batch: int) -> str:
-    return f"""
-import os, signal
-from contnet.training.callbacks.throughput import Throughput
-original = Throughput.on_train_batch_end
-def deadly(self, trainer, pl_module, outputs, batch, batch_idx):
-    original(self, trainer, pl_module, outputs, batch, batch_idx)
-    if (trainer.current_epoch, batch_idx) == ({epoch}, {batch}):
-        os.kill(os.getpid(), signal.SIGKILL)
-Throughput.on_train_batch_end = deadly
-"""
 
 
 @pytest.mark.parametrize(
@@ -113,20 +83,17 @@ Throughput.on_train_batch_end = deadly
 def test_a_run_killed_around_a_refinement_resumes_to_the_same_end_bit_for_bit(
     uninterrupted: Path, tmp_path: Path, epoch: int, batch: int
 ) -> None:
-    killed = script(kill_at(epoch, batch), *BITWISE, "hydra.run.dir=killed", folder=tmp_path)
+    kill = f"stop_at_batch:{epoch}:{batch}:SIGKILL"
+    killed = train(*BITWISE, "hydra.run.dir=killed", folder=tmp_path, fault=kill)
     assert killed.returncode == -signal.SIGKILL
     resume = "ckpt_path=killed/checkpoints/last.ckpt"
-    resumed = script("", *BITWISE, resume, "hydra.run.dir=resumed", folder=tmp_path)
+    resumed = train(*BITWISE, resume, "hydra.run.dir=resumed", folder=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
 
-    ends = [
-        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-        for folder in (uninterrupted, tmp_path / "resumed")
-    ]
+    ends = [load(folder / LAST) for folder in (uninterrupted, tmp_path / "resumed")]
     for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
         assert_same(ends[0][key], ends[1][key], key)
     names = ["train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "depth"]
     logged = metrics(uninterrupted, names)
-    assert (
-        metrics(tmp_path / "resumed", names) == logged[epoch - 1 :]
-    )  # from the epoch that the checkpoint has finished
+    # From the epoch that the checkpoint has finished.
+    assert metrics(tmp_path / "resumed", names) == logged[epoch - 1 :]

@@ -3,20 +3,19 @@ from pathlib import Path
 import torch
 
 from tests.conftest import Run
-from tests.faults import at_batch
-from tests.processes import script
+from tests.processes import train
 from tests.runs.small import SMALL
 
 
 def test_a_loss_that_is_no_number_ends_the_run_with_the_step_and_the_rate(
     run: Run, tmp_path: Path
 ) -> None:
-    poison = at_batch(2, 1, "pl_module.network.head.linear.weight.data.fill_(float('nan'))")
-    done = script(poison, *SMALL, "hydra.run.dir=run", folder=tmp_path)
+    poison = "poison_weights_at_batch:2:1"
+    done = train(*SMALL, "hydra.run.dir=run", folder=tmp_path, fault=poison)
     assert done.returncode == 1
     step = 2 * 21 + 2
     assert (
-        f"error: the loss is NaN or infinite since step {step} (epoch 2, lr 0.1); lower"
+        f"error: the loss has been NaN or infinite since step {step} (epoch 2, lr 0.1); lower"
         in done.stderr
     )
     assert done.stderr.endswith("to resume: python train.py ckpt_path=last hydra.run.dir=run\n")
@@ -27,4 +26,4 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_step_and_the_rate(
     code, _, err = run(
         "train", "epochs=2", "model.alpha=2", "optimizer.lr=1e30", "hydra.run.dir=hot"
     )
-    assert (code, "it had no checkpoint yet" in err) == (1, True)
+    assert (code, "no checkpoint was saved yet" in err) == (1, True)
