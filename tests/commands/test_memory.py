@@ -6,7 +6,7 @@ import pytest
 
 FAULTS_OF_ALLOCATING_AGAIN = """
 import resource, torch
-from contnet.heap import keep_freed_memory
+from contnet.commands.memory import keep_freed_memory
 {prepare}
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
