@@ -155,7 +155,7 @@ class ContinuousNet(nn.Module):
         if self._suits_whole_compilation():
             self._compute = torch.compile(ContinuousNet._logits, *args, **options)
             return
-        limits: Any = torch.compiler.config
+        limits: Any = torch._dynamo.config
         limits.recompile_limit = max(limits.recompile_limit, MOST_VARIANTS)
         for module in (*self.stitches, *self.blocks):
             module.compile(*args, **options)
