@@ -1,7 +1,7 @@
 """Faults that tests inject into training runs, each by its name.
 
-A fault changes a callback of the run, in the process that trains. `inject("stop_at_batch:1:7:SIGTERM")`
-calls `stop_at_batch(1, 7, "SIGTERM")`.
+A fault changes a callback of the run, in the process that trains.
+`inject("stop_at_batch:1:7:SIGTERM")` calls `stop_at_batch(1, 7, "SIGTERM")`.
 """
 
 import multiprocessing
@@ -106,7 +106,7 @@ def fail_at_batch(epoch: int, batch: int) -> None:
 
 
 def keep_weights_of_each_process() -> None:
-    """Write the final weights of each process to `rank0.pt`, `rank1.pt` in the folder of the run."""
+    """Write the final weights of each process to `rank0.pt`, `rank1.pt` in the run's folder."""
 
     def keep(config: DictConfig, network: nn.Module, *rest: object) -> dict[str, float]:
         rank = distributed.get_rank() if distributed.is_initialized() else 0

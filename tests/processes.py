@@ -1,14 +1,16 @@
 """Start commands in processes of their own.
 
-A process is forked from a server that has imported torch, Lightning and Hydra already. It starts in a
-tenth of the time of a new interpreter, and runs a module as `python -m` does.
+A process is forked from a server that has imported torch, Lightning and Hydra already. It starts in
+a tenth of the time of a new interpreter, and runs a module as `python -m` does.
 """
 
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,10 +41,16 @@ class Command:
         with patch.dict(os.environ, environment()):  # of the server, which the first one starts
             self._process.start()
 
-    def send_signal(self, number: int) -> None:
-        """Send the process a signal."""
+    @property
+    def pid(self) -> int:
         assert self._process.pid is not None
-        os.kill(self._process.pid, number)
+        return self._process.pid
+
+    def kill(self) -> None:
+        """Kill the process and the processes that it has started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.wait()
 
     def is_running(self) -> bool:
         return self._process.is_alive()
@@ -51,7 +59,8 @@ class Command:
         """Wait for the end of the process; kill it after `timeout` seconds."""
         self._process.join(timeout)
         in_time = not self._process.is_alive()
-        self._process.kill()
+        if not in_time:
+            os.killpg(self.pid, signal.SIGKILL)
         with self._printed:
             finished = Finished(self._process.exitcode, *(file.read_text() for file in self._files))
         assert in_time, finished
@@ -59,6 +68,7 @@ class Command:
 
 
 def _run(module: str, arguments: tuple[str, ...], folder: Path, printed: list[Path]) -> None:
+    os.setsid()  # so that it can be killed together with its children
     for stream, file in zip((sys.stdout, sys.stderr), printed, strict=True):
         opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(opened, stream.fileno())

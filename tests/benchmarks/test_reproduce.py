@@ -1,6 +1,7 @@
 """The command that measures the tables again, as a user starts it."""
 
 import json
+import os
 import re
 import signal
 import time
@@ -151,7 +152,7 @@ def test_a_table_that_is_told_to_stop_lets_its_run_save_and_goes_on_from_there(
     process = start(*command, output=tmp_path / "table")
     while not last.exists() and process.is_running():
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+    os.kill(process.pid, signal.SIGTERM)
     stopped = process.wait()
     assert stopped.returncode == 75
     assert "the same command goes on from here" in stopped.stderr
@@ -168,7 +169,8 @@ def test_a_table_that_is_told_to_stop_lets_its_run_save_and_goes_on_from_there(
         ([""], "'' is no row; there are cifar10/"),
         (
             ["cifar10/resnet20 optimizer.lr=1e-1", "cifar10/resnet20 optimizer.lr=1e+1"],
-            "optimizer.lr=1e-1 and cifar10/resnet20 optimizer.lr=1e+1 would share a folder; give them an --output each",
+            "optimizer.lr=1e-1 and cifar10/resnet20 optimizer.lr=1e+1 would share a folder; "
+            "give them an --output each",
         ),
         (
             ["cifar10/resnet20", "--seeds", "-1"],

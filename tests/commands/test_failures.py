@@ -47,7 +47,7 @@ def test_a_full_disk_is_told_and_leaves_the_last_good_checkpoint(tmp_path: Path)
     done = train(*options, folder=tmp_path, fault="fill_disk_at_batch:1:3")
     assert done.returncode == 1
     assert (
-        "error: no space left to write; free some, or choose a folder on another disk"
+        "error: no space left to write; free some space, or choose a folder on another disk"
         in done.stderr
     )
     assert "Traceback" not in done.stderr

@@ -41,8 +41,8 @@ def test_a_sweep_ends_with_a_table_over_its_seeds_and_tells_of_failed_jobs(
     code, out, _ = run("train", "-m", "epochs=1", "model.alpha=0,2", "hydra.sweep.dir=partly")
     assert code == 1
     assert (
-        "job 0 (epochs=1 model.alpha=0) failed: model.alpha must be a whole number of at least 1, got 0"
-        in " ".join(out.split())
+        "job 0 (epochs=1 model.alpha=0) failed: "
+        "model.alpha must be a whole number of at least 1, got 0" in " ".join(out.split())
     )
     assert [(row["runs"], row["failed"]) for row in rows("partly/sweep.csv")] == [
         ("0", "1"),
@@ -70,7 +70,8 @@ def test_a_sweep_does_not_write_over_the_jobs_of_another(
         (("seed=2", "hydra/launcher=joblib"), "seed: 1, here 2"),
         (
             ("seed=1", "callbacks=ema"),
-            "callbacks.ema._target_: None, here contnet.training.callbacks.averaging.ExponentialAverage",
+            "callbacks.ema._target_: None, "
+            "here contnet.training.callbacks.averaging.ExponentialAverage",
         ),
         (("seed=1", f"ckpt_path={job / LAST}", "epochs=2"), f"ckpt_path: None, here {job / LAST}"),
     ):

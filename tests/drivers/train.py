@@ -1,4 +1,6 @@
-"""Train as train.py does, with faults: `python -m tests.drivers.train --fault NAME:ARGUMENT... key=value ...`.
+"""Train as train.py does, with a fault.
+
+    python -m tests.drivers.train --fault NAME:ARGUMENT:... key=value ...
 
 The processes that the run starts itself have its faults, too.
 """

@@ -40,5 +40,5 @@ def test_logits_that_are_not_finite_are_a_failure_and_no_figures() -> None:
     logits, labels = torch.full((4, 3), torch.nan), torch.zeros(4, dtype=torch.long)
     blank = Result("a.ckpt", EULER_2, trained=False, recalibrated=False, parameters=1)
     measured = measure(blank, outcome_of(logits, labels), outcome_of(torch.zeros(4, 3), labels))
-    assert measured.failed == "the state grew beyond all bounds: its logits are not finite"
+    assert measured.failed == "the logits are not finite: the state diverges"
     assert measured.row()["accuracy"] is None

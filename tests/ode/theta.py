@@ -49,7 +49,7 @@ def some_times(n: int) -> list[tuple[Fraction, bool]]:
 
 
 def quadrature(n_pieces: int) -> tuple[list[Fraction], np.ndarray]:
-    """Return Gauss's points and weights on equal pieces of [0, 1], exact for the tested products."""
+    """Return Gauss's points and weights on equal pieces of [0, 1], exact for what is tested."""
     points, weights = np.polynomial.legendre.leggauss(10)
     places = [
         (Fraction(i) + Fraction((p + 1) / 2)) / n_pieces for i in range(n_pieces) for p in points

@@ -146,7 +146,8 @@ def test_a_run_is_not_resumed_with_another_network_or_from_beyond_its_end(
     for overrides, message in (
         (
             ["model.alpha=3"],
-            "ckpt_path must be a checkpoint of the network that model and dataset describe; size mis",
+            "ckpt_path must be a checkpoint of the network that model and dataset describe; "
+            "size mis",
         ),
         (
             ["model.alpha=2", "epochs=1"],
