@@ -1,8 +1,8 @@
 """Checks of constructor arguments: one rule, one wording.
 
 Each function returns the value that it was given, or raises `ValueError`. Its message begins with
-the name of the argument, so that a command completes it to the key of the configuration: `model.`
-and `alpha must be ...`.
+the name of the argument. A command puts the group of the configuration before it: `alpha must be
+...` becomes `model.alpha must be ...`.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The ways in which a command ends early."""
+"""Exceptions that end a command early."""
 
 
 class ConfigError(ValueError):
@@ -29,7 +29,9 @@ class StopRun(SystemExit):
 
 
 class Refusal(SystemExit):
-    """A `ConfigError` in a callback of Hydra's, which lets no other exception through.
+    """A `ConfigError` raised in a callback of Hydra.
+
+    Hydra catches every `Exception` there, but lets a `SystemExit` pass.
 
     Args:
         reason: the message, one line.

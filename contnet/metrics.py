@@ -10,15 +10,15 @@ from contnet.processes import rank_and_world_size
 
 
 def n_parameters(module: nn.Module) -> int:
-    """Return the number of trainable numbers in a module."""
+    """Return the number of scalar parameters in a module."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 class MeanLoss(Metric):
-    """The mean over images of a loss that comes batch by batch.
+    """The mean over images of a loss that is computed batch by batch.
 
-    torchmetrics' own mean looks for NaN in each batch, and the program has to wait for a GPU to
-    answer. Here a NaN stays in the sum.
+    `torchmetrics.MeanMetric` checks each batch for NaN, which makes the program wait for the GPU.
+    Here a NaN stays in the sum.
     """
 
     full_state_update = False  # sums can be merged
@@ -31,7 +31,7 @@ class MeanLoss(Metric):
         self.add_state("n_images", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, mean: Tensor, n_images: int) -> None:
-        """Add a batch of `n_images`, over which the loss has this mean."""
+        """Add a batch: `mean` is the mean loss over its `n_images` images."""
         self.total += mean * n_images
         self.n_images += n_images
 
@@ -55,7 +55,7 @@ class Score(nn.Module):
         self.accuracy.update(logits, labels)
 
     def gathered(self) -> list[dict[str, Any]]:
-        """Return the sums of every process so far, in the order of their ranks, on the CPU."""
+        """Return the sums of all processes so far, ordered by rank, on the CPU."""
         metrics: dict[str, Any] = {"loss": self.loss, "accuracy": self.accuracy}
         own = {
             name: {key: value.cpu() for key, value in metric.metric_state.items()}

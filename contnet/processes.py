@@ -1,19 +1,20 @@
-"""The processes that train together: which of them is this one."""
+"""The rank of this process among the processes that train together."""
 
 import os
 
 
 def rank() -> int:
-    """Return the rank of this process among those that torchrun or SLURM have started; 0 leads.
+    """Return the rank that torchrun or SLURM has given this process; the main process has rank 0.
 
-    The environment answers before torch is imported and before the processes are connected.
+    It is read from the environment, so it is known before torch is imported and before the
+    processes are connected.
     """
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """Return the rank of this process among those that are connected, and their number."""
-    from torch import distributed  # a command answers a typing error before torch is imported
+    """Return the rank of this process, and the number of processes that are connected."""
+    from torch import distributed  # late: a typing error is reported without it
 
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()

@@ -1,4 +1,4 @@
-"""Data sets, and the way from their images to batches."""
+"""Data sets, their images, and the batches made from them."""
 
 from contnet.data.folder import image_folder
 from contnet.data.image_data import ImageData

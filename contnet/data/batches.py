@@ -1,9 +1,9 @@
-"""From a set of images to shuffled, augmented batches.
+"""Shuffled, augmented batches of a set of images.
 
 All randomness is stateless. The order of an epoch is a function of (seed, epoch), and the
 augmentation of a batch is a function of (seed, epoch, batch). So a resumed run receives the batches
-of a run that was never stopped, whatever the number of workers. Several processes together receive
-the batches of one process.
+of a run that was never stopped, whatever the number of workers. The shares of several processes
+together are the batches of one process.
 """
 
 from collections.abc import Iterator
@@ -32,13 +32,13 @@ class Augmentation:
     flip: bool
 
     def draw(self, n_images: int, generator: torch.Generator) -> Tensor:
-        """Draw top and left of the crop, and whether it is flipped: integers (n_images, 3)."""
+        """Draw top, left and flip (0 or 1) for the crop of each image, int64 (n_images, 3)."""
         corner = torch.randint(0, 2 * self.padding + 1, (n_images, 2), generator=generator)
         flipped = torch.rand((n_images, 1), generator=generator) < (0.5 if self.flip else 0)
         return torch.cat([corner, flipped], dim=1)
 
     def apply(self, pixels: Tensor, draws: Tensor) -> Tensor:
-        """Augment images (N, H, W, C) by `draws` (N, 3); the shape stays."""
+        """Crop and flip images (N, H, W, C) by `draws` (N, 3); the shape stays."""
         n, height, width, channels = pixels.shape
         padded = nn.functional.pad(pixels, (0, 0, *[self.padding] * 4))
         top, left, flipped = draws.unsqueeze(-1).unbind(1)
@@ -57,8 +57,8 @@ class BatchPlan:
 
     Args:
         indices: the images of the global batch, int64 (N,).
-        share: which of them are for this process.
-        key: key of the randomness.
+        share: the part of them that this process takes.
+        key: the key of the random numbers.
     """
 
     indices: Tensor
@@ -119,7 +119,7 @@ class BatchLoader(DataLoader[tuple[Tensor, Tensor]]):
     _position = 0
 
     def __iter__(self) -> Any:
-        # A generator, so that nothing is fetched before Lightning has set the epoch.
+        # A generator: nothing may be fetched before Lightning has set the epoch.
         self._position = self.sampler.n_skipped
         for batch in super().__iter__():
             self._position += 1
@@ -130,12 +130,12 @@ class BatchLoader(DataLoader[tuple[Tensor, Tensor]]):
         return {"n_batches": self._position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Skip as many batches at the start of the next epoch."""
+        """Skip the batches that have been loaded, at the start of the next epoch."""
         self.sampler.n_skipped = state["n_batches"]
 
 
 class BatchDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Makes a batch from its plan: images, uint8 (N, C, H, W), and labels, int64 (N,)."""
+    """Batches made from their plans: images, uint8 (N, C, H, W), and labels, int64 (N,)."""
 
     def __init__(self, images: Images, augmentation: Augmentation | None = None) -> None:
         self.images = images
@@ -159,7 +159,7 @@ def batch_loader(
     augmentation: Augmentation | None = None,
     num_workers: int = 0,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Return a loader of batches of `images`, shuffled where there is a seed."""
+    """Return a loader of batches of `images`, shuffled if there is a seed."""
     return BatchLoader(
         BatchDataset(images, augmentation),
         sampler=Batches(len(images.labels), batch_size, seed),

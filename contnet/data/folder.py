@@ -25,13 +25,13 @@ def image_folder(
     num_workers: int,
     **options: Any,
 ) -> ImageData:
-    """Images in `root/train/<class>/`, `root/test/<class>/` and, if it exists, `root/val/<class>/`.
+    """Return the images in `root/<split>/<class>/`; the splits are train, test and perhaps val.
 
     Args:
         root: the folder.
         image_size: height and width; images of other sizes are resized.
-        memory_gb: images that together take at most so many GB of pixels are decoded once and kept
-            in memory. Otherwise `num_workers` processes decode them as they are needed.
+        memory_gb: if the pixels of all images take at most so many GB, they are decoded once and
+            kept in memory. Otherwise `num_workers` processes decode them as they are needed.
         val_size: as for `ImageData`; None takes `root/val` if it exists, else a tenth of the
             training images.
         options: those of `ImageData`.

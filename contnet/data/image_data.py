@@ -12,7 +12,7 @@ from contnet.data.images import Images
 from contnet.data.randomness import keyed_generator
 
 N_PROBE = 2048
-"""Training images that the network is watched on where there are no validation images."""
+"""Number of training images to evaluate during training if there are no validation images."""
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
 """Batches: images, uint8 (N, C, H, W), and labels, int64 (N,)."""
@@ -22,16 +22,16 @@ class ImageData:
     """Training, validation and test images of a data set, and their batches.
 
     The validation images are a share of the training images, equal in every class. The share
-    depends on `split_seed`, not on the seed of a run. The test images are for reporting.
+    depends on `split_seed`, not on the seed of a run. The test images serve the final report alone.
 
     Args:
         train, test: the images as the data set is published.
         classes: the names of the classes, in the order of the labels.
-        mean, std: per channel, of pixels in [0, 1]; the network receives (pixel - mean) / std.
-        crop_padding: width of the black border of a training image, out of which a crop of the
-            image's size is drawn.
+        mean, std: of each channel, of pixels in [0, 1]; the network receives (pixel - mean) / std.
+        crop_padding: width in pixels of the black border that a training image gets before a random
+            crop of its former size.
         horizontal_flip: mirror half of the training images.
-        batch_size, test_batch_size: images in a batch, of each process where there are several.
+        batch_size, test_batch_size: images in a batch of one process.
         val_size: share of the training images to validate on; 0 trains on all of them.
         split_seed: seed of the choice of validation images.
         num_workers: processes that prepare batches while the network trains.
@@ -92,12 +92,12 @@ class ImageData:
         return len(self.classes)
 
     def load_train(self) -> None:
-        """Read the training and validation images, if they are meant to be kept in memory."""
+        """Load the training and validation images, if they are meant to be kept in memory."""
         self.train = self.train.prepared()
         self.val = None if self.val is None else self.val.prepared()
 
     def load_test(self) -> None:
-        """Read the test images, if they are meant to be kept in memory."""
+        """Load the test images, if they are meant to be kept in memory."""
         self.test = self.test.prepared()
 
     def train_loader(self, seed: int) -> Loader:
@@ -121,7 +121,7 @@ class ImageData:
         return batch_loader(self.test, self.test_batch_size, num_workers=self.num_workers)
 
     def probe_loader(self) -> Loader:
-        """Return the batches that a network is watched on while it trains.
+        """Return the batches on which a network is evaluated while it trains.
 
         They are the validation images, or a fixed sample of the training images if there are none.
         """
@@ -144,7 +144,7 @@ class ImageData:
         return self.train.subset(chosen)
 
     def test_sample(self, n_images: int) -> Tensor:
-        """Return test images at equal distances in the set, uint8 (n_images, C, H, W)."""
+        """Return test images evenly spaced in the set, uint8 (n_images, C, H, W)."""
         spread = torch.linspace(0, len(self.test.labels) - 1, n_images).long()
         return self.test.take(spread).permute(0, 3, 1, 2)
 

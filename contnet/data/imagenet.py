@@ -16,8 +16,8 @@ IMAGE_SIZE = 64
 def tiny_imagenet(root: str, memory_gb: float, num_workers: int, **options: Any) -> ImageData:
     """Tiny-ImageNet: 100,000 + 10,000 colour images of 64 x 64 pixels in 200 classes.
 
-    The test images are those that are published as validation images, since the published test
-    images have no labels.
+    The test images are the published validation images, because the published test images have no
+    labels.
 
     Args:
         root: the folder, with `wnids.txt`, `train/<class>/images/`, `val/images/` and
@@ -85,13 +85,13 @@ def _read(annotations: Path) -> list[tuple[str, str]]:
         if line.strip() and len(columns) < 2:
             raise _refusal(
                 annotations,
-                "must hold a line for each image, file and class apart by a tab; "
+                "must hold a line for each image, file and class separated by a tab; "
                 f"line {number} is {line!r}",
             )
         if line.strip():
             labelled.append((columns[0], columns[1]))
     if not labelled:
-        raise _refusal(annotations, "must hold a line for each image, it is empty")
+        raise _refusal(annotations, "must hold a line for each image; it is empty")
     return labelled
 
 

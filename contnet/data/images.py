@@ -97,7 +97,7 @@ class FileImages:
     in_memory: ClassVar[bool] = False
 
     def fingerprint(self) -> bytes:
-        """Identify the files by names, sizes and times; to read them would take too long."""
+        """Identify the files by names, sizes and times; reading them would take too long."""
         facts = [
             (str(file), *attrgetter("st_size", "st_mtime_ns")(file.stat())) for file in self.files
         ]

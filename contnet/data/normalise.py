@@ -1,4 +1,4 @@
-"""From stored pixels to network input."""
+"""Normalisation of stored pixels to network input."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,8 @@ class Normalise(nn.Module):
     """Map uint8 pixels (N, C, H, W) to (pixel / 255 - mean) / std in floating point.
 
     Args:
-        mean, std: per channel, of pixels in [0, 1].
-        channels_last: the memory format of the result, in which convolutions are fastest.
+        mean, std: of each channel, of pixels in [0, 1].
+        channels_last: return the channels-last memory format, in which convolutions are fastest.
     """
 
     mean: Tensor

@@ -37,10 +37,10 @@ def digits(**options: Any) -> ImageData:
 def cifar10(root: str, **options: Any) -> ImageData:
     """CIFAR-10: 50,000 + 10,000 colour images of 32 x 32 pixels in 10 classes.
 
-    They are downloaded to `root` where they are missing.
+    They are downloaded to `root` if they are missing.
 
     Raises:
-        ValueError: if the files are neither under `root` nor can be downloaded.
+        ValueError: if the files are not under `root` and cannot be downloaded.
     """
     return _torchvision(datasets.CIFAR10, root, **options)
 
@@ -48,10 +48,10 @@ def cifar10(root: str, **options: Any) -> ImageData:
 def cifar100(root: str, **options: Any) -> ImageData:
     """CIFAR-100: 50,000 + 10,000 colour images of 32 x 32 pixels in 100 classes.
 
-    They are downloaded to `root` where they are missing.
+    They are downloaded to `root` if they are missing.
 
     Raises:
-        ValueError: if the files are neither under `root` nor can be downloaded.
+        ValueError: if the files are not under `root` and cannot be downloaded.
     """
     return _torchvision(datasets.CIFAR100, root, **options)
 
@@ -59,10 +59,10 @@ def cifar100(root: str, **options: Any) -> ImageData:
 def fashion_mnist(root: str, **options: Any) -> ImageData:
     """Fashion-MNIST: 60,000 + 10,000 grey images of 28 x 28 pixels in 10 classes.
 
-    They are downloaded to `root` where they are missing.
+    They are downloaded to `root` if they are missing.
 
     Raises:
-        ValueError: if the files are neither under `root` nor can be downloaded.
+        ValueError: if the files are not under `root` and cannot be downloaded.
     """
     return _torchvision(datasets.FashionMNIST, root, **options)
 

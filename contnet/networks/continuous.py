@@ -22,11 +22,11 @@ from contnet.ode.depth_time import DepthTime
 from contnet.ode.schemes import AdaptiveScheme, Scheme
 
 WHOLE_UP_TO = 24
-"""The most rate evaluations of a network that is compiled as a whole.
+"""The largest number of rate evaluations of a network that is compiled as a whole.
 
-Such a network is quicker than one compiled by steps, but each rate evaluation adds to the time of
-compilation (see benchmarks.compile_time). ContinuousNet 2-2-2 with RK4 has 24. Each node that makes
-up theta(t) adds as well; a Legendre basis has all of them at once.
+Such a network is faster than one compiled by steps, but each rate evaluation makes compilation
+longer (see benchmarks.compile_time). ContinuousNet 2-2-2 with RK4 has 24. Each node that makes up
+theta(t) makes it longer as well; in a Legendre basis all nodes do.
 """
 
 MOST_VARIANTS = 32
@@ -40,7 +40,7 @@ a gradient, and for the recomputation in the backward pass.
 class ContinuousNet(nn.Module):
     """ContinuousNet (Queiruga et al. 2020, section 4).
 
-    (N, in_channels, H, W) -> logits (N, num_classes), by three segments of alpha, 2 alpha and
+    (N, in_channels, H, W) -> logits (N, num_classes), through three segments of alpha, 2 alpha and
     4 alpha channels. Each is a stitch, of which the later two halve height and width, and an ODE
     block of `initial_time_d` nodes.
 
@@ -51,15 +51,15 @@ class ContinuousNet(nn.Module):
         initial_time_d: nodes K of every ODE block, until it is refined.
         scheme, rtol, atol, gradient, basis: as for `ODEBlock`.
         n_time_steps_per: steps on each node's interval: n_time_steps = K n_time_steps_per.
-        time_epsilon: epsilon of every ODE block; `initial_time_d` unless given, with which a step
-            of Euler's is x + R(x).
+        time_epsilon: epsilon of every ODE block; `initial_time_d` by default. A step of Euler's
+            method is then x + R(x) if n_time_steps_per = 1.
         batch_norm: false drops every batch norm.
         use_skipinit: a learnable factor that starts at 0 on every node's rate and every stitch's
             residual.
         stitch: false leaves out the first stitch and makes the others strided 1x1 convolutions.
         activation_before_conv: pre-activation units, and a batch norm before the pooling.
-        widen_factor: the segments, but not the stem, are that many times as wide. The first stitch
-            is then left out where it widens nothing.
+        widen_factor: factor of the channels of the segments, but not of the stem. If it is given,
+            the first stitch is left out where it widens nothing.
 
     Raises:
         ValueError: if an argument is out of range or the scheme unknown.
@@ -149,7 +149,7 @@ class ContinuousNet(nn.Module):
         """Compile the network at its present depth, with the arguments of `torch.compile`.
 
         A network of few rate evaluations is compiled as a whole. A deeper one is compiled by its
-        stitches and one step of each ODE block, so that depth costs no compilation.
+        stitches and one step of each ODE block, so that a deeper one takes no longer to compile.
         """
         self._compute = ContinuousNet._logits
         if self._suits_whole_compilation():
@@ -181,10 +181,10 @@ class ContinuousNet(nn.Module):
 
 
 class WideContinuousNet(ContinuousNet):
-    """The continuous relative of a WideResNet.
+    """The continuous counterpart of `WideResNet`: (N, in_channels, H, W) -> (N, num_classes).
 
-    Its units are pre-activation, and its segments `widen_factor` times as wide. The other arguments
-    are those of `ContinuousNet`.
+    Its units are pre-activation, and its segments are `widen_factor` times as wide as those of
+    `ContinuousNet`. The other arguments are those of `ContinuousNet`.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ class ResNet(nn.Module):
     Args:
         in_channels: channels of the images.
         num_classes: number of classes.
-        depth: 6 n + 2 layers.
+        depth: number of layers, 6 n + 2.
         alpha: channels of the first segment.
 
     Raises:
@@ -68,7 +68,7 @@ class WideResNet(nn.Module):
     Args:
         in_channels: channels of the images.
         num_classes: number of classes.
-        depth: 6 n + 4 layers.
+        depth: number of layers, 6 n + 4.
         widen_factor: factor of the segments' alpha, 2 alpha and 4 alpha channels.
         alpha: channels of the stem.
         dropout: share of activations dropped between the two convolutions of a unit.

@@ -1,4 +1,4 @@
-"""The parts of networks: residual units, stitches, stems and heads. They know no depth-time.
+"""The parts of networks: residual units, stitches, stems and heads. None depends on depth-time.
 
     post-activation:  F(x) = BN2(ReLU(conv2(BN1(ReLU(conv1(x))))))
     pre-activation:   F(x) = conv2(ReLU(BN2(conv1(ReLU(BN1(x))))))
@@ -32,10 +32,10 @@ def conv3x3(
 class SubsampledConv1x1(nn.Conv2d):
     """A strided 1x1 convolution, computed as an unstrided one of the pixels that the stride leaves.
 
-    With fewer channels than its block, oneDNN writes past its memory in the gradient of a strided
-    one (channels_last, float32; github.com/uxlfoundation/oneDNN/issues/6035), which ends the
-    process or worse. Wider convolutions are left to oneDNN, which takes half the time or less in
-    bfloat16.
+    If a strided one has fewer channels than oneDNN's block, oneDNN writes past its memory in the
+    gradient (channels_last, float32; github.com/uxlfoundation/oneDNN/issues/6035). The process then
+    crashes or computes with wrong numbers. Wider convolutions are left to oneDNN, which takes half
+    the time or less in bfloat16.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class SubsampledConv1x1(nn.Conv2d):
 def conv1x1(
     in_channels: int, out_channels: int, stride: int = 1, *, bias: bool = False
 ) -> nn.Conv2d:
-    """Return a 1x1 convolution."""
+    """Return a 1x1 convolution that divides height and width by the stride."""
     overrun = stride > 1 and in_channels < ONEDNN_BLOCK
     make = SubsampledConv1x1 if overrun else nn.Conv2d
     return make(in_channels, out_channels, kernel_size=1, stride=stride, bias=bias)
@@ -65,7 +65,7 @@ class SkipInit(nn.Module):
 
 
 class ResidualUnit(nn.Sequential):
-    """F above: (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride)."""
+    """The residual F: (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride)."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class SkipConnection(nn.Module):
 
 
 def make_stem(in_channels: int, alpha: int, *, batch_norm: bool) -> nn.Sequential:
-    """Return the first convolution of a network: (N, in_channels, H, W) -> (N, alpha, H, W)."""
+    """Return the first layers of a network: (N, in_channels, H, W) -> (N, alpha, H, W)."""
     arguments.integer("in_channels", in_channels, minimum=1)
     stem = nn.Sequential(conv3x3(in_channels, alpha, bias=False))
     if batch_norm:
@@ -161,7 +161,7 @@ def make_segments(
 
 
 def make_head(channels: int, num_classes: int, *, batch_norm: bool) -> nn.Sequential:
-    """Return the classifying end of a network: (N, channels, H, W) -> logits (N, num_classes)."""
+    """Return the last layers of a network: (N, channels, H, W) -> logits (N, num_classes)."""
     head: dict[str, nn.Module] = {
         "pool": nn.AdaptiveAvgPool2d(1),
         "flatten": nn.Flatten(),
@@ -173,9 +173,9 @@ def make_head(channels: int, num_classes: int, *, batch_norm: bool) -> nn.Sequen
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw a convolution's weight from N(0, sqrt(2 / (k k out_channels))), for `Module.apply`.
+    """Initialise a convolution's weight from N(0, s^2) with s = sqrt(2 / (k k out_channels)).
 
-    Source: He et al. 2015, section 2.2.
+    It is a function for `Module.apply`. Source: He et al. 2015, section 2.2.
     """
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""The kinds of basis. A new one is a class here and its name in `BASES`."""
+"""The kinds of basis. A new one is a class here and an entry in `BASES`."""
 
 from fractions import Fraction
 from math import comb
@@ -33,7 +33,7 @@ class PiecewiseConstant(Basis):
 
 
 class PiecewiseLinear(Basis):
-    """theta(t) is linear between two nodes on each of K / 2 intervals, and jumps between these."""
+    """theta(t) is linear between two nodes on each of K / 2 intervals, and jumps between them."""
 
     name = "piecewise_linear"
     nodes_of_an_element = 2
@@ -114,7 +114,7 @@ def make_basis(name: str, n_basis: int, argument: str = "n_basis") -> Basis:
         argument: the name of that number in messages.
 
     Raises:
-        ValueError: if there is no such basis.
+        ValueError: if there is no such basis, or it cannot have `n_basis` functions.
     """
     kind = BASES[arguments.one_of("basis", name, BASES)]
     arguments.integer(argument, n_basis, minimum=1)

@@ -9,7 +9,7 @@ This module is the only owner of the **knot rule**: the rule that says which ele
 stage looks up when its time falls on the border of two. A stage at the end of its step (c = 1)
 takes the limit from the left, every other stage the limit from the right. So no step mixes the
 weights of the element that it covers with those of the next one. With any other rule a scheme of
-order 4 becomes one of order 1. Elements are looked up in exact arithmetic and once, when a block is
+order 4 becomes one of order 1. Elements are looked up in exact arithmetic, once, when a block is
 set up.
 """
 
@@ -30,10 +30,10 @@ from contnet.ode.combination import Combination, recombined
 from contnet.ode.polynomials import Polynomial
 
 Weights = tuple[tuple[int, float], ...]
-"""The nodes that make up theta(t), each with its phi_k(t), without those where phi_k(t) = 0."""
+"""The pairs (k, phi_k(t)) of the nodes that make up theta(t), without zeros."""
 
 Row = tuple[tuple[int, Fraction], ...]
-"""The old nodes, each with a weight, whose sum a new node is."""
+"""The pairs (old node, weight) whose weighted sum is a new node."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Basis(ABC):
     """`n_basis` functions of depth-time. Each kind of basis is a subclass that defines them.
 
     `nodal` says that nodes are values of theta; the functions are then never negative and add up to
-    1. `combines` says that theta(t) is computed; otherwise it is always one of the nodes.
-    `nodes_of_an_element` is the number of nodes that belong to each element alone.
+    1. `combines` says that theta(t) is computed as a sum; otherwise it is always one of the
+    nodes. `nodes_of_an_element` is the number of nodes that belong to each element alone.
 
     Raises:
         ValueError: if this kind cannot have `n_basis` functions, if the functions are linearly
@@ -75,7 +75,7 @@ class Basis(ABC):
     @property
     @abstractmethod
     def n_refined(self) -> int:
-        """Functions of the next finer basis, which represents every theta of this one."""
+        """Number of functions of the next finer basis, which represents every theta of this one."""
 
     @property
     def n_together(self) -> int:
@@ -132,7 +132,7 @@ class Basis(ABC):
 
 
 def in_basis(nodes: nn.ModuleList, old: Basis, new: Basis, rows: Sequence[Row]) -> nn.ModuleList:
-    """Return the nodes of the basis `new`, each the sum of nodes of `old` that its row gives."""
+    """Return the nodes of the basis `new`: each is the weighted sum of old nodes in its row."""
     weighted = [[(k, float(weight)) for k, weight in row] for row in rows]
     return recombined(nodes, weighted, nodal_before=old.nodal, nodal=new.nodal)
 
@@ -141,8 +141,8 @@ def in_basis(nodes: nn.ModuleList, old: Basis, new: Basis, rows: Sequence[Row]) 
 def projection(source: Basis, target: Basis) -> tuple[Row, ...]:
     """Return the nodes in `target` whose theta is nearest to that of the nodes in `source`.
 
-    Each is a sum of the nodes in `source`. Nearest is meant in the mean square over [0, 1]; theta
-    is equal where `target` can represent it. With functions psi of `target` and phi of
+    Each is a weighted sum of the nodes in `source`. The distance is the mean square over [0, 1].
+    theta is unchanged if `target` can represent it. With functions psi of `target` and phi of
     `source`, the nodes theta' solve G theta' = C theta, where G_ij = (psi_i, psi_j) and
     C_ij = (psi_i, phi_j). The solution is exact.
     """
@@ -190,7 +190,7 @@ def _on_piece(basis: Basis, piece: int, n_pieces: int) -> dict[int, Polynomial]:
 
 @lru_cache
 def _check(basis: Basis) -> None:
-    # Once for each basis: an ODE block is made of the same one again and again.
+    # Cached: many ODE blocks have equal bases, and the exact check is slow.
     n = basis.n_basis
     if n % basis.nodes_of_an_element:
         raise ValueError(f"n_basis must be a multiple of {basis.nodes_of_an_element}, got {n}")

@@ -16,28 +16,30 @@ from contnet.ode.integrate import FixedGrid, fixed_grid, integrate_adaptively
 from contnet.ode.schemes import AdaptiveScheme, Scheme, find_scheme
 
 Origin = tuple[nn.Parameter, list[tuple[nn.Parameter, float]]]
-"""A new parameter, and the old ones whose weighted sum it is."""
+"""A new parameter, and the pairs (old parameter, weight) whose weighted sum it is."""
 
 
 class ODEBlock(nn.Module):
     """x(0) -> x(1) under dx/dt = epsilon R(x; theta(t)) (Queiruga et al. 2020, equation 4).
 
     The weights theta(t) are made of `n_basis` ordinary modules, the *nodes*. With the default basis
-    there is one node for each of as many equal intervals of depth-time. Scheme and number of steps
-    are settings, not weights: `set_manifestation` changes them on a trained block.
+    each node holds on one of K equal intervals of depth-time. Scheme and number of steps are
+    settings, not weights: `set_manifestation` changes them on a trained block.
 
     Args:
-        rate: makes one node: any module that maps a state to a tensor of the same shape.
+        rate: a function that makes one node. A node is any module that maps a state to a tensor
+            of the same shape.
         n_basis: number of nodes K.
-        n_time_steps: equal steps over t in [0, 1], K unless given. Adaptive schemes choose their
-            own.
-        scheme: a name in `SCHEMES` or `ADAPTIVE_SCHEMES`, or a `Scheme` of one's own.
+        n_time_steps: number of equal steps over t in [0, 1]; K by default. Adaptive schemes choose
+            their own.
+        scheme: a name in `SCHEMES` or `ADAPTIVE_SCHEMES`, or a scheme as an object.
         epsilon: factor of the rate. With Euler and epsilon = n_time_steps = K the block is a plain
             stack of x + R(x).
         rtol, atol: tolerances of an adaptive scheme.
         gradient: `backprop`, `checkpoint` or `adjoint`: see `contnet.ode.gradient`.
-        basis: a name in `BASES`: see `contnet.ode.bases`. The K nodes that `rate` makes are the
-            values of theta on K equal intervals, projected onto the basis.
+        basis: a name in `BASES`: see `contnet.ode.bases`. The K modules that `rate` makes are the
+            nodes of a nodal basis. In others they are the values of theta on K equal intervals,
+            projected onto the basis.
 
     Raises:
         ValueError: if an argument is out of range, the scheme or the basis is unknown, or
@@ -100,7 +102,10 @@ class ODEBlock(nn.Module):
         rtol: float | None = None,
         atol: float | None = None,
     ) -> None:
-        """Choose the graph that computes x(1); settings not given stay, and no weight changes.
+        """Choose the scheme and the number of steps that compute x(1), without changing a weight.
+
+        A setting that is not given stays as it is. `rtol` and `atol` apply only if `scheme` is the
+        name of an adaptive scheme.
 
         Raises:
             ValueError: if the constructor would refuse the settings; the block is then unchanged.
@@ -115,10 +120,10 @@ class ODEBlock(nn.Module):
         )
 
     def refine(self) -> list[Origin]:
-        """Go over to the next finer basis and twice the steps, for the same theta(t).
+        """Change to the next finer basis and double the steps, with theta(t) unchanged.
 
-        x(1) moves by the scheme's error alone. A node that continues unchanged remains the same
-        module.
+        x(1) changes only because the scheme's error does. A node that continues unchanged remains
+        the same module.
 
         Returns:
             The origin of each parameter as (new, [(old, weight), ...]): the new parameter is the
@@ -151,7 +156,7 @@ class ODEBlock(nn.Module):
         self._arrange(target, nodes, self.scheme, self.n_time_steps)
 
     def resize(self, basis: str, n_basis: int, n_time_steps: int) -> None:
-        """Make nodes of another basis, into which weights are about to be loaded.
+        """Replace the nodes by those of another basis, into which weights can then be loaded.
 
         Raises:
             ValueError: if there is no such basis, or `gradient` does not work with it.
@@ -162,8 +167,8 @@ class ODEBlock(nn.Module):
     def compile(self, *args: Any, **options: Any) -> None:
         """Compile one step for all steps and nodes, with the arguments of `torch.compile`.
 
-        Depth then costs no compilation. The rate is compiled instead where torchdiffeq takes the
-        steps, and where the steps differ in the nodes that make up theta at their stages.
+        A deeper block then takes no longer to compile. The rates are compiled instead of the step
+        if torchdiffeq takes the steps, or if theta is a sum of nodes.
         """
         takes_steps = isinstance(self.scheme, Scheme) and self.gradient != "adjoint"
         if takes_steps and not self.basis.combines:
@@ -181,7 +186,7 @@ class ODEBlock(nn.Module):
     def n_f_evals(self) -> int:
         """Rate evaluations of the last forward pass.
 
-        A fixed-step scheme has the number before the first pass as well, an adaptive one has 0.
+        Before the first pass, a fixed-step scheme has its number already; an adaptive one has 0.
         """
         return self._n_f_evals
 
@@ -203,7 +208,7 @@ class ODEBlock(nn.Module):
         """Return the states after 0, 1, ... n_time_steps steps, (n_time_steps + 1, *x.shape).
 
         An adaptive scheme returns the states at the borders of theta's elements,
-        (basis.n_elements + 1, *x.shape).
+        (basis.n_elements + 1, *x.shape). So does `adjoint` while gradients are enabled.
         """
         return torch.stack([x, *self._states(x)])
 

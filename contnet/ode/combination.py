@@ -1,9 +1,10 @@
-"""Sums of modules: the module that K nodes make up together, given the weight of each.
+"""Weighted sums of modules: K nodes, copies of one module, act as one module.
 
 Parameters are summed by name, so that any module can be a node. So are the statistics of norms,
-except that the square roots of running variances are summed: the variance of the sum is then a
-square, whatever the signs of the weights. Every other buffer (a mask, a table of positions) is a
-constant, and the first node's is used.
+except for running variances. Each node's variance is mapped to a coefficient (see `deviation`), the
+coefficients are summed, and the variance is the square of the sum. So it is never negative,
+whatever the signs of the weights. Every other buffer (a mask, a table of positions) is a constant,
+and the first node's is used.
 """
 
 import copy
@@ -16,20 +17,20 @@ from torch.func import functional_call
 from contnet.ode.norms import NORMS
 
 TINY = 1e-30
-"""Prevents 0 / 0, and is negligible beside the variance of any signal."""
+"""Prevents 0 / 0, and is negligible against the variance of any signal."""
 
 
 class Combination(nn.Module):
-    """The module that the nodes make up together.
+    """A module whose parameters and statistics are weighted sums of those of its nodes.
 
-    In training its norms update their running statistics. The update goes back to the nodes, as the
-    smallest change that brings their sum to its new value; a standard deviation that would become
-    negative becomes 0.
+    In training its norms update their running statistics. The nodes then receive the smallest
+    change that brings their sum to its new value. A standard deviation that would become negative
+    becomes 0.
 
     Args:
         nodes: copies of one module.
         weights: the weight of each node.
-        nodal: nodes are values of theta: weights are positive and add up to 1.
+        nodal: nodes are values of theta, so weights are positive and add up to 1.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Combination(nn.Module):
         super().__init__()
         self.nodal = nodal
         self.nodes = nn.ModuleList(nodes)
-        # Tensors: compiled code treats a number as a constant, and is compiled anew for each.
+        # Tensors: compiled code treats a number as a constant, and is compiled again for each.
         self.weights = [torch.tensor(weight, dtype=torch.float64) for weight in weights]
         self.variances = _variances(self.nodes[0])
         self.learns = True
@@ -92,8 +93,8 @@ class Combination(nn.Module):
     def _moved(self, deviations: list[Tensor], change: Tensor) -> list[Tensor]:
         if not self.nodal:
             return _moved(deviations, change, self.weights, [1.0] * len(deviations))
-        # Small nodes move little, or some would have to become negative to reach the sum. Where all
-        # of them are zero, all move alike.
+        # Small deviations move little: otherwise some would have to become negative to reach the
+        # sum. If all are zero, all move equally.
         mobility = [value.square() + change.square() + TINY for value in deviations]
         return [value.clamp(min=0) for value in _moved(deviations, change, self.weights, mobility)]
 
@@ -122,7 +123,7 @@ def recombined(
     nodal_before: bool,
     nodal: bool,
 ) -> nn.ModuleList:
-    """Return new nodes, each the sum of old ones that its row gives as (old node, weight).
+    """Return new nodes: each is the weighted sum of the pairs (old node, weight) in its row.
 
     A node that continues unchanged remains the same module, in the first row that names it.
 
@@ -182,12 +183,13 @@ def deviation(variance: Tensor, *, nodal: bool) -> Tensor:
 def variance_of(deviation: Tensor, *, nodal: bool) -> Tensor:
     """Map a coefficient back to the running variance of a node: the inverse of `deviation`.
 
-    A negative value of theta, which a projection of very unequal ones may give, loses its sign.
+    In a nodal basis a negative coefficient loses its sign. Only a projection of very unequal nodes
+    gives one.
     """
     if nodal:
         return deviation.square()
     root = (deviation.square() + 4).sqrt()
-    # Two forms of one number; the form without cancellation is taken.
+    # The two forms are equal; each is used where its terms do not cancel.
     return torch.where(deviation > 0, (root + deviation) / 2, 2 / (root - deviation))
 
 

@@ -1,7 +1,7 @@
 """The depth-time of a network: the ODE blocks that it contains, seen as one.
 
-The rest of the program asks here, and never for a class of network: any `nn.Module` that contains
-ODE blocks is trained, refined, resized, swept and projected alike.
+The rest of the program uses this view, and never tests for a class of network. So any `nn.Module`
+that contains ODE blocks can be trained, refined, resized, swept and projected.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Depth:
 class DepthTime:
     """The ODE blocks of a network, in the order in which it registers them.
 
-    A property of all blocks is None where they differ in it.
+    A setting is None if the blocks differ in it.
     """
 
     blocks: tuple[ODEBlock, ...]
@@ -83,7 +83,7 @@ class DepthTime:
         return [origin for block in self.blocks for origin in block.refine()]
 
     def resize(self, depths: tuple[Depth, ...]) -> None:
-        """Give each block the depth that weights to be loaded have: see `ODEBlock.resize`.
+        """Resize each block to a depth, so that weights of that depth fit: see `ODEBlock.resize`.
 
         Raises:
             ValueError: if a depth does not suit the settings of its block, or there are more or

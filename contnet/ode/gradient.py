@@ -8,8 +8,8 @@
                  equation is integrated backwards (Chen et al. 2018, arXiv 1806.07366), which gives
                  the gradient up to the scheme's error
 
-Recomputation must not count twice: batch norm updates its running statistics in the forward pass
-alone.
+Recomputation must not update running statistics a second time: batch norm updates them in the
+forward pass alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +36,7 @@ Step = Callable[[Sequence[nn.Module], Tensor], Tensor]
 
 
 def check_adjoint(scheme: Scheme | AdaptiveScheme, basis: Basis, n_time_steps: int) -> None:
-    """Refuse the settings of a block that `adjoint` does not work with.
+    """Check that `adjoint` works with the settings of a block.
 
     Raises:
         ValueError: if theta(t) is not piecewise constant, torchdiffeq has no such scheme, or the
@@ -60,7 +60,7 @@ def check_adjoint(scheme: Scheme | AdaptiveScheme, basis: Basis, n_time_steps: i
 
 
 def checkpointed(step: Step, rates: Sequence[nn.Module], x: Tensor) -> Tensor:
-    """Return `step(rates, x)`, and keep nothing of it but x."""
+    """Return `step(rates, x)`, and keep only x for the backward pass."""
     modules = nn.ModuleList(rates)
     result: Tensor = checkpoint(
         step,
@@ -88,7 +88,7 @@ class Dynamics(nn.Module):
             self.n_f_evals += 1
             self.autocast = _autocast_as_now(state.device.type)
             return self.epsilon * self.rate(state)
-        # In the precision of the forward pass, or the gradient would be another rate's.
+        # In the precision of the forward pass: in another, the gradient would be of another rate.
         with self.autocast, frozen_statistics(self.rate):
             return self.epsilon * self.rate(state)
 
@@ -135,7 +135,7 @@ def integrate_with_adjoint(
 
 @contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Keep running statistics unchanged within; batch norms normalise as before."""
+    """Keep running statistics unchanged inside the context; batch norms normalise as before."""
     norms = list(batch_norms(module))
     combinations = [m for m in module.modules() if isinstance(m, Combination)]
     saved = [(norm.momentum, norm.num_batches_tracked) for norm in norms]

@@ -16,14 +16,14 @@ Network = TypeVar("Network", bound=nn.Module)
 def project(network: Network, n_basis: int, basis: str | None = None) -> Network:
     """Return a copy of a network whose ODE blocks have `n_basis` nodes in `basis`.
 
-    theta(t) becomes the nearest, in the mean square over [0, 1], of all that the new basis can
-    represent. The number of steps stays: see `ODEBlock.project`. The copy is a network like any
-    other: it trains, refines and is saved.
+    theta(t) becomes the function of the new basis that is nearest in the mean square over [0, 1].
+    The number of steps stays: see `ODEBlock.project`. The copy is a network like any other: it can
+    be trained, refined and saved.
 
     Args:
         network: any module that contains ODE blocks.
         n_basis: number of nodes of every block.
-        basis: a name in `BASES`; the basis that each block has unless given.
+        basis: a name in `BASES`; by default, the basis that each block has.
 
     Raises:
         ValueError: if there is no such basis, `gradient` does not work with it, or the network has

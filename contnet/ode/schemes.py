@@ -60,7 +60,7 @@ class Scheme:
         return len(self.b)
 
     def _order_conditions(self) -> list[tuple[int, Fraction]]:
-        """Return the eight conditions up to order 4, one a rooted tree, as (order, residual)."""
+        """Return the eight conditions up to order 4, one per rooted tree, as (order, residual)."""
         b, c = self.b, self.c
 
         def apply_a(v: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
@@ -82,9 +82,12 @@ class Scheme:
 
 @dataclass(frozen=True)
 class AdaptiveScheme:
-    """A scheme of torchdiffeq's, which chooses its steps to keep the local error in bounds.
+    """A scheme of torchdiffeq, which chooses its steps so that the local error stays in bounds.
 
     The bound is rtol |x| + atol.
+
+    Raises:
+        ValueError: if a tolerance is not positive.
     """
 
     name: str

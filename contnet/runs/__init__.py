@@ -1,1 +1,1 @@
-"""What a run leaves in its folder, and how it continues from there."""
+"""The files that a run leaves in its folder, and how it is resumed from them."""

@@ -1,15 +1,15 @@
-"""The atomic write: a file holds its old content or its new content, never a part of it."""
+"""Atomic writing: a file holds all of its old content or all of its new content."""
 
 import os
 from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Write `content` to `path`, in a folder that exists.
+    """Write `content` to `path` atomically; its folder must exist.
 
-    The content is written to `.<name>.<process id>` beside the file, flushed to the disk, and
-    renamed. The unfinished file is removed when writing fails. It remains only where the process
-    is killed.
+    The content is written to `.<name>.<process id>` in the same folder, flushed to the
+    disk, and renamed. The unfinished file is removed if writing fails. It remains only if the
+    process is killed.
 
     Raises:
         OSError: if the file cannot be written; `path` then keeps its old content.

@@ -1,8 +1,8 @@
-"""The checkpoint of a run: Lightning's dictionary, and in it a record of our own.
+"""The checkpoint of a run: Lightning's dictionary, with a record of contnet in it.
 
 The record says what the weights belong to: the configuration of the run, the classes, the depth of
-each ODE block, and the position within an epoch. It consists of plain containers and numbers, so
-that a checkpoint is data: nothing in the file is executed when it is loaded.
+each ODE block, and the position within an epoch. It consists of plain containers, strings and
+numbers. So nothing in the file is executed when it is loaded.
 """
 
 from dataclasses import asdict, dataclass
@@ -30,8 +30,8 @@ class Record:
     Args:
         config: the configuration, resolved, in plain containers.
         classes: names of the classes, in the order of the labels.
-        depth: the depth of each ODE block; empty without depth-time.
-        position: sums of the training metrics, for each process, of an epoch under way; None at the
+        depth: the depth of each ODE block; empty if the network has none.
+        position: within an epoch, the sums of the training metrics of each process; None at the
             end of an epoch.
     """
 
@@ -45,14 +45,14 @@ class Record:
         """Return the record in a checkpoint.
 
         Raises:
-            KeyError, TypeError: if there is none of this shape.
+            KeyError, TypeError: if there is none, or it has other keys.
         """
         content = dict(checkpoint[KEY])
         depth = tuple(Depth(**block) for block in content.pop("depth"))
         return cls(classes=tuple(content.pop("classes")), depth=depth, **content)
 
     def put(self, checkpoint: dict[str, Any]) -> None:
-        """Put the record into a checkpoint, in place of the one that is there."""
+        """Write the record into a checkpoint, in place of an earlier one."""
         checkpoint[KEY] = {
             "config": self.config,
             "classes": list(self.classes),
@@ -62,7 +62,7 @@ class Record:
 
 
 def save(path: Path, checkpoint: dict[str, Any]) -> None:
-    """Write a checkpoint atomically, in a folder that is made where it is missing."""
+    """Save a checkpoint atomically, and make its folder if it is missing."""
     content = BytesIO()
     torch.save(checkpoint, content)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def load(path: str) -> dict[str, Any]:
     """Load a checkpoint that a run has written, with its tensors on the CPU.
 
     Raises:
-        ConfigError: if there is no such file, or it is no checkpoint of ours.
+        ConfigError: if there is no such file, or no run of contnet has saved it.
     """
     if not Path(path).is_file():
         raise ConfigError(f"ckpt_path must be a checkpoint file; there is none at {path!r}")
@@ -112,11 +112,11 @@ def with_weights(checkpoint: dict[str, Any], network: nn.Module) -> dict[str, Te
 
 
 def resize(network: nn.Module, record: Record, n_time_steps_per: int) -> None:
-    """Give a network the depth of a checkpoint, so that its weights fit.
+    """Resize a network to the depth of a checkpoint, so that its weights fit.
 
-    The network takes the checkpoint's steps. It takes m times as many where it is configured with m
-    times as many steps on each node's interval (`n_time_steps_per`) as the checkpoint's run was.
-    A network without depth-time, or with another number of ODE blocks, stays unchanged.
+    The number of steps is the checkpoint's, times the ratio of `n_time_steps_per` to the value that
+    the checkpoint's run had. A network without depth-time, or with another number of ODE blocks,
+    stays unchanged.
 
     Raises:
         ValueError: if a depth does not suit the settings of the network.

@@ -1,7 +1,7 @@
 """The folder of a run: the names of the files in it, and the record of its configuration.
 
-Hydra records in `.hydra` with which configuration a command was started. The record belongs to the
-checkpoint: a run is resumed with both. So a command that ends before it has saved a checkpoint must
+Hydra records the configuration of a command in `.hydra`. The record belongs to the checkpoint: a
+run is resumed with both. So a command that ends before it has saved a checkpoint must
 leave both as they were, although Hydra overwrites the record as soon as a command starts.
 """
 
@@ -66,13 +66,13 @@ class Snapshot:
 
     @classmethod
     def of(cls, folder: Path) -> Self:
-        """Take a snapshot of the run in a folder, which has a checkpoint."""
+        """Return a snapshot of the run in `folder`, which must have a checkpoint."""
         folder = folder.absolute()
         files = {file: file.read_bytes() for file in (folder / RECORD).glob("*.yaml")}
         return cls(folder, (folder / LAST).stat().st_mtime_ns, files)
 
     def restore(self) -> None:
-        """Put the record back, unless another checkpoint has been saved since."""
+        """Restore the record, unless another checkpoint has been saved since."""
         last = self.folder / LAST
         if last.exists() and last.stat().st_mtime_ns == self.saved_at:
             for file, content in self.files.items():

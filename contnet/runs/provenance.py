@@ -31,7 +31,7 @@ def machine(device: torch.device) -> str:
 
 
 def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")  # Linux, where the platform knows the architecture alone
+    cpuinfo = Path("/proc/cpuinfo")  # Linux, where `platform` reports only the architecture
     if cpuinfo.exists():
         model = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
         if model:
@@ -47,10 +47,10 @@ def versions() -> dict[str, str]:
 def git_commit() -> str | None:
     """Return the commit of the package's files, or None outside a git repository.
 
-    "-dirty" follows it where the files differ from the commit.
+    "-dirty" is appended if the files differ from the commit.
     """
     folder = str(Path(__file__).parent)
-    # --exclude: a tag would stand in place of the commit.
+    # --exclude: otherwise a tag would be printed instead of the commit.
     command = ["git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

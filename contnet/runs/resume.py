@@ -1,4 +1,4 @@
-"""How a run is resumed: from which checkpoint, and with which settings."""
+"""The checkpoint and the settings with which a run is resumed."""
 
 from pathlib import Path
 from typing import Any

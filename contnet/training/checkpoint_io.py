@@ -10,7 +10,7 @@ from contnet.runs import checkpoint as checkpoints
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Save checkpoints atomically, and load tensors and plain containers alone."""
+    """Save checkpoints atomically, and load only tensors and plain containers."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
@@ -20,5 +20,5 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        # The caller's `weights_only` does not count: a checkpoint may come from a stranger.
+        # The caller's `weights_only` is ignored: a checkpoint may come from an untrusted source.
         return torch.load(path, map_location=map_location or "cpu", weights_only=True)

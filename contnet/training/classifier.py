@@ -34,9 +34,9 @@ class Classifier(LightningModule):
         config: the configuration of the run in plain containers, for its checkpoints.
         seed: seed of the random numbers drawn while training.
         label_smoothing: share of each label that the training loss spreads over all classes
-            (Szegedy et al. 2016). The loss that is logged is without it.
-        compile_for: training batches of this many images pass a compiled network; None compiles
-            nothing.
+            (Szegedy et al. 2016). The logged loss is not smoothed.
+        compile_for: the number of images of the training batches for which the network is compiled;
+            None compiles nothing.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class Classifier(LightningModule):
         self._logged_pass: tuple[str, int] | None = None
 
     def forward(self, images: Tensor) -> Tensor:
-        # A smaller last batch and evaluation would each be compiled. And the reported figures
-        # of a network must not depend on how it was trained.
+        # A smaller last batch would be compiled as well, and so would evaluation. Besides, the
+        # reported figures of a network must not depend on how it was trained.
         self._eagerly = self.compile_for is not None and not (
             self.training and len(images) == self.compile_for
         )
@@ -77,7 +77,7 @@ class Classifier(LightningModule):
             return self.network(self.normalise(images))
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        # Checkpoints and the adjoint evaluate rates in the backward pass as well.
+        # Gradients by `checkpoint` and `adjoint` evaluate rates in the backward pass as well.
         with self._stance():
             super().backward(loss, *args, **kwargs)
 
@@ -137,7 +137,7 @@ class Classifier(LightningModule):
             return
 
     def recompile(self) -> None:
-        """Compile the network at its present depth, if `compile_for` asks for that."""
+        """Compile the network at its present depth, unless `compile_for` is None."""
         if self.compile_for is None:
             return
         # Without a reset each depth would count against the limit of recompilations.
@@ -159,7 +159,7 @@ class Classifier(LightningModule):
             self._train_score().resume(position)
 
     def resize(self, network: nn.Module, checkpoint: dict[str, Any]) -> None:
-        """Give a network of this run the depth of a checkpoint: see `contnet.runs.checkpoint`."""
+        """Resize a network of this run to the depth of a checkpoint: see `checkpoint.resize`."""
         resize(network, Record.of(checkpoint), steps_per_node(self.config))
 
     def _train_score(self) -> Score:
@@ -183,8 +183,8 @@ def how_to_compile(
 ) -> dict[str, Any]:
     """Return the arguments of `torch.compile` for training: CUDA graphs on a GPU, where possible.
 
-    CUDA graphs put gradients and states at the addresses of their last run. So they allow neither
-    the accumulation of gradients nor recomputation.
+    Each run of a CUDA graph overwrites the gradients and states of its last run. So gradients can
+    be neither accumulated nor computed with recomputed states.
     """
     depth = depth_time(network)
     gradients = {block.gradient for block in depth.blocks} if depth else set()

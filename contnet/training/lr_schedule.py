@@ -1,7 +1,7 @@
 """Learning-rate schedules.
 
-Each function returns a schedule as Lightning takes it: the scheduler, and whether it steps after
-each epoch or each batch.
+Each function returns a schedule in Lightning's form: the scheduler, and the interval of its steps,
+an epoch or a batch.
 """
 
 import warnings
@@ -21,9 +21,9 @@ Schedule = dict[str, LRScheduler | str]
 class Resumable(LRScheduler):
     """A scheduler whose rate is a function of the step alone.
 
-    A checkpoint keeps the epochs that have passed. A run that is resumed with another learning
-    rate, schedule or length of an epoch has the rate that these give at that epoch. PyTorch's
-    schedulers would keep the rate of the checkpoint.
+    A checkpoint holds the number of epochs that have passed. If a run is resumed with another
+    learning rate, schedule or length of an epoch, the new settings decide the rate from that epoch
+    on. PyTorch's schedulers would keep the rate of the checkpoint.
     """
 
     steps_per_epoch = 1
@@ -36,15 +36,15 @@ class Resumable(LRScheduler):
         # Rounded down to whole steps: the checkpoint may be from within one of them.
         n_steps = int(round(state_dict["epochs"] * self.steps_per_epoch, ndigits=6))
         self.last_epoch = n_steps - 1
-        with warnings.catch_warnings():  # of a step of the scheduler before one of the optimizer
+        with warnings.catch_warnings():  # PyTorch expects a step of the optimizer first
             warnings.simplefilter("ignore")
             self.step()
 
 
 class MultiStep(Resumable):
-    """The rate is multiplied by `gamma` at each milestone.
+    """A scheduler that multiplies the rate by `gamma` at each milestone.
 
-    PyTorch's MultiStepLR computes each rate from the one before.
+    PyTorch's MultiStepLR computes each rate from the one before, not from the step.
     """
 
     def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float) -> None:
@@ -58,9 +58,9 @@ class MultiStep(Resumable):
 
 
 class Cosine(Resumable):
-    """The rate falls to 0 along half a cosine.
+    """A scheduler whose rate falls to 0 along half a cosine.
 
-    PyTorch's CosineAnnealingLR computes each rate from the one before.
+    PyTorch's CosineAnnealingLR computes each rate from the one before, not from the step.
     """
 
     def __init__(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> None:
@@ -73,7 +73,7 @@ class Cosine(Resumable):
 
 
 class OneCycle(Resumable, OneCycleLR):
-    """PyTorch's OneCycleLR."""
+    """PyTorch's OneCycleLR, resumed as the other schedulers are."""
 
     def __init__(
         self,
@@ -108,17 +108,17 @@ def multistep(
 
 
 def cosine(optimizer: Optimizer, *, epochs: int, steps_per_epoch: int) -> Schedule:
-    """Let the rate fall to 0 along half a cosine (Loshchilov and Hutter 2017, no restarts)."""
+    """Reduce the rate to 0 along half a cosine (Loshchilov and Hutter 2017, no restarts)."""
     return {"scheduler": Cosine(optimizer, epochs, steps_per_epoch), "interval": "step"}
 
 
 def onecycle(
     optimizer: Optimizer, *, epochs: int, steps_per_epoch: int, pct_start: float
 ) -> Schedule:
-    """Let the rate rise to the optimizer's `lr`, then fall to 0 (Smith 2018).
+    """Raise the rate to the optimizer's `lr`, then reduce it to about 0 (Smith 2018).
 
     The rate starts at a 25th of `lr` and rises over the share `pct_start` of all steps. Momentum
-    moves the other way, from 0.95 to 0.85 and back, and replaces that of the optimizer.
+    moves the other way, from 0.95 to 0.85 and back, and replaces the optimizer's own.
 
     Raises:
         ValueError: if the share is not between 0 and 1.

@@ -1,4 +1,4 @@
-"""The checkpoint of a run with another network in it, from which the run continues."""
+"""Checkpoints in which another network replaces that of the run."""
 
 from dataclasses import replace
 from itertools import count
@@ -14,8 +14,8 @@ from contnet.training.optimizer import parameter_groups
 def with_network(checkpoint: dict[str, Any], network: nn.Module) -> dict[str, Any]:
     """Return the checkpoint of a run with another network in place of its own.
 
-    The run continues with that network from the epoch that it has reached. Its optimizer has no
-    momenta yet.
+    The run continues with that network from the epoch that it has reached. Its optimizer
+    starts without momenta.
     """
     record = Record.of(checkpoint)
     optimizer = record.config["optimizer"]
@@ -29,7 +29,7 @@ def with_network(checkpoint: dict[str, Any], network: nn.Module) -> dict[str, An
         "optimizer_states": [
             _without_momenta(state, groups) for state in checkpoint["optimizer_states"]
         ],
-        # Their states are about the network that was replaced: its best weights and its time.
+        # Their states describe the network that was replaced: its best weights and its time.
         "callbacks": {},
     }
     replace(record, depth=depth.depths if depth else ()).put(changed)

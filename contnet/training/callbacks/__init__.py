@@ -1,1 +1,1 @@
-"""Callbacks and loggers for training, one concern a file."""
+"""Callbacks and loggers for training, one file for each concern."""

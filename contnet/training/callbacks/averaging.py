@@ -16,9 +16,9 @@ class ExponentialAverage(WeightAveraging):
     A window of a fixed number of steps would keep the first weights of a short run until its end.
 
     Args:
-        window: share of the steps of the run, after which the weights of a step have lost all but
-            1/e of their part in the average. A window of less than one step keeps the weights
-            themselves.
+        window: share of the steps of the run. After so many steps, the part that the weights of one
+            step have in the average has fallen to 1/e. With a window of less than one step, the
+            average is the present weights.
 
     Raises:
         ValueError: if the window is not between 0 and 1.
@@ -52,5 +52,6 @@ class ExponentialAverage(WeightAveraging):
         super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # A run that is resumed at its end trains no epoch, and would keep the last weights.
+        # A run that is resumed at its end trains no epoch, and would keep its last weights instead
+        # of their average.
         self.on_train_end(trainer, pl_module)

@@ -1,7 +1,7 @@
-"""How a run keeps its state, and stops when it is asked to.
+"""The callback that saves the state of a run, and stops the run on a signal.
 
-The checkpoint of a run is saved at the end of every epoch, every so many minutes if that is asked
-for, when the run is stopped (SIGTERM, SIGUSR1, Ctrl-C) and when it fails. A checkpoint from the
+The checkpoint of a run is saved at the end of every epoch, every `every_n_minutes` minutes if that
+is set, when the run is stopped (SIGTERM, SIGUSR1, Ctrl-C) and when it fails. A checkpoint from the
 middle of an epoch holds the position in the data and the sums of the metrics. So the resumed run
 ends like a run that was never stopped.
 """
@@ -30,7 +30,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as in shells."""
 
 BATCHES_BETWEEN_AGREEMENTS = 10
-"""Batches after which several processes agree whether to stop, which takes a message."""
+"""Number of batches after which several processes agree to stop or go on, by a message."""
 
 
 class LastCheckpoint(Checkpoint):
@@ -38,7 +38,7 @@ class LastCheckpoint(Checkpoint):
 
     Args:
         dirpath: folder of the checkpoint.
-        every_n_minutes: minutes between checkpoints within an epoch; None saves at its end alone.
+        every_n_minutes: minutes between checkpoints within an epoch; None saves only at its end.
 
     Raises:
         ValueError: if `every_n_minutes` is not positive.
@@ -121,7 +121,7 @@ class LastCheckpoint(Checkpoint):
 
 def _stop(trainer: Trainer, number: int) -> None:
     code = INTERRUPTED if number == signal.SIGINT else REQUEUE
-    # Lightning reports a process as failed if it has started it and its exit code is not 0.
+    # Lightning reports a process that it has started as failed if the exit code is not 0.
     raise StopRun(
         f"stopped by {signal.Signals(number).name} at step {trainer.global_step}",
         code if trainer.is_global_zero else 0,

@@ -12,7 +12,7 @@ STEPS_BETWEEN_CHECKS = 50
 
 
 class DivergedError(RunError):
-    """A loss that is NaN or infinite."""
+    """The loss of a run has become NaN or infinite."""
 
 
 class DivergenceWatch(Callback):

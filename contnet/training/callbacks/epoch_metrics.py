@@ -47,10 +47,10 @@ class EpochMetrics(Callback):
         self._validated_at = trainer.current_epoch
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # All processes compute the metrics together. Without a validation in this epoch, those of
-        # an older one are among them.
+        # All processes compute the metrics together. If this epoch has no validation, the metrics
+        # of the last one are among them.
         self.last = {
             "epoch": trainer.current_epoch,
             **{name: float(value) for name, value in trainer.callback_metrics.items()},
         }
-        self._step = trainer.global_step - 1  # under which Lightning logs them
+        self._step = trainer.global_step - 1  # the step under which Lightning logs them

@@ -1,4 +1,4 @@
-"""`metrics.csv`: the metrics of a run, one row an epoch."""
+"""`metrics.csv`: the metrics of a run, one row for each epoch."""
 
 import csv
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Write nothing: the record of the run has the configuration."""
+        """Write nothing: the record of the run holds the configuration."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Progress on the screen: a bar where a person watches, else one line an epoch."""
+"""Progress on the screen: a bar on a terminal, otherwise one line for each epoch."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 class EpochLines(Callback):
-    """Logs one line an epoch."""
+    """Logs one line for each epoch."""
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics = trainer.callback_metrics  # which all processes compute together

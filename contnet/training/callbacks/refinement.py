@@ -1,7 +1,7 @@
 """Depth refinement while training (Queiruga et al. 2020, section 4).
 
 A network starts shallow, and its depth is doubled on schedule. theta(t) remains the function that
-it was, so the network continues from where it stood. Its optimizer continues likewise: a new node
+it was, so training continues from that network. Its optimizer continues likewise: a new node
 is a weighted sum of old ones, mostly a copy, and its momentum becomes the same sum of theirs.
 Parameter groups, learning rate and schedule stay as they are.
 """
@@ -53,11 +53,11 @@ class DepthRefinement(Callback):
     Args:
         epochs: epochs to refine at, in increasing order.
         n_epochs: length of the run.
-        variance: every weight and bias of the nodes' convolutions is multiplied by
+        variance: when refining, every weight and bias of the nodes' convolutions is multiplied by
             1 + variance N(0, 1).
         optimizer_state: `carry` gives new nodes the momenta of the old ones; `reset` drops all
             momenta, like the original code.
-        seed: of the noise.
+        seed: seed of that noise.
         probe: batches of images and labels to report the accuracy on, before and after.
         probe_name: the name of the probe in the report.
 
@@ -154,13 +154,13 @@ def _convolution_parameters(depth: DepthTime) -> Iterable[nn.Parameter]:
 def carry_state(
     optimizer: Optimizer, network: nn.Module, origins: list[Origin], *, carry: bool
 ) -> None:
-    """Replace the refined parameters of an optimizer by those that they have become.
+    """Replace the refined parameters of an optimizer by the new ones.
 
     A new parameter joins the group of the parameters that it is a weighted sum of. With `carry`,
     its state is the same sum of their states. Without, all states are dropped.
 
-    Within a group, parameters stand in the order of the network's, like those of an optimizer that
-    is made at this depth: a checkpoint tells parameters by their place.
+    Within a group, parameters are in the order of the network, as in an optimizer that is made at
+    this depth: a checkpoint identifies parameters by their position.
     """
     parents = {new: parts[0][0] for new, parts in origins}
     for group in optimizer.param_groups:
@@ -195,7 +195,7 @@ def _summed(
 
 
 def unsupported(trainer: Any, optimizer: Optimizer) -> str | None:
-    """Return why refinement cannot work with a setting, beginning with its key; None if it can."""
+    """Return the key of a setting that refinement cannot work with, and the reason, or None."""
     if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
         name = type(trainer.strategy).__name__
         return f"trainer.strategy must be auto or ddp: {name} cannot take in new parameters"
@@ -209,7 +209,7 @@ def unsupported(trainer: Any, optimizer: Optimizer) -> str | None:
 
 
 def _wrap_again(trainer: Trainer) -> None:
-    """Make DistributedDataParallel's reducer afresh: it knows the parameters at its construction.
+    """Wrap the network again: DistributedDataParallel knows only the parameters that it was given.
 
     Without this, the weights of the processes would drift apart.
     """

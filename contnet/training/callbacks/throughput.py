@@ -1,4 +1,4 @@
-"""Throughput, learning rate, parameters and depth, once an epoch."""
+"""Throughput, learning rate, number of parameters and depth of each epoch."""
 
 import time
 from typing import Any
