@@ -1,4 +1,5 @@
-# `make train` and `make test` are all that a new user needs; both set up .venv when it is missing or out of date.
+# `make train` and `make test` are all that a new user needs.
+# Both set up .venv if it is missing or out of date.
 PYTHON ?= python3
 BIN := .venv/bin
 

@@ -17,6 +17,7 @@ NOT_INVARIANT = 3
 
 @entry_point("evaluate")
 def main(config: DictConfig, job: Job) -> None:
+    """Study the networks of checkpoints, and write the report."""
     from contnet.commands import console
     from contnet.commands.failures import translated_errors
     from contnet.commands.projections import save_projections

@@ -14,6 +14,7 @@ OBJECTIVE = "val_accuracy"
 
 @entry_point("train")
 def main(config: DictConfig, job: Job) -> float | None:
+    """Train and test a network, and return its accuracy on the validation images, if any."""
     earlier = job.earlier_result()
     if earlier is not None:
         return earlier.get(OBJECTIVE)

@@ -2,9 +2,9 @@
 
     python -m benchmarks.compile_time
 
-Every row is a process of its own with empty caches. It reports the time of the first training step,
-which compiles, and the median of the later steps. Compiling a whole network takes longer with each
-rate evaluation, so deep networks are compiled by steps alone.
+Every row runs in a process of its own with empty caches. It reports the time of the first
+training step, which compiles, and the median of the later steps. Compiling a whole network takes
+longer with each rate evaluation, so deep networks are compiled by steps alone.
 """
 
 import os

@@ -2,8 +2,8 @@
 
     python -m benchmarks.epoch
 
-A Trainer as train.py builds it trains on a folder of images of CIFAR's shape. After each of its
-epochs the bare step takes as many steps: the same network on one batch that never changes.
+A Trainer as train.py builds it trains on a folder of images of CIFAR's shape. After each
+epoch, as many bare steps follow: the same network on one batch that never changes.
 """
 
 import statistics

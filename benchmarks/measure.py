@@ -143,7 +143,7 @@ def ratio(a: list[float], b: list[float]) -> dict[str, float]:
 
 
 def shown(found: Mapping[str, float]) -> str:
-    """Write a ratio in words."""
+    """Return a ratio as text: its median and its quartiles."""
     return f"{found['median']:.3f} (quartiles {found['low']:.3f} to {found['high']:.3f})"
 
 
@@ -162,7 +162,7 @@ def parser(
 
 
 def machine(device: str = "cpu") -> str:
-    """Name the machine that a figure was measured on, and its version of torch."""
+    """Return the name of the machine that a figure was measured on, and its version of torch."""
     return f"{provenance.machine(torch.device(device))}, torch {torch.__version__}"
 
 

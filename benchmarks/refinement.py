@@ -3,8 +3,8 @@
     python -m benchmarks.refinement
 
 The schedule refines at epochs 30, 50 and 70 of 120. The time of a training step is measured at
-every depth, and the schedule weighs the depths. The ratio of floating-point operations is printed
-as well: the arithmetic alone takes that share.
+every depth, and weighted by the epochs at that depth. The ratio of floating-point operations
+is printed as well: the arithmetic alone takes that share.
 """
 
 import statistics

@@ -1,4 +1,4 @@
-"""Measure the tables of the original and the paper again: any rows, any seeds, one table.
+"""Reproduce rows of the tables of the original and the paper, over seeds, in one table.
 
     python -m benchmarks.reproduce cifar10/resnet20 cifar10/continuous_net_euler --seeds 1 2 3
     python -m benchmarks.reproduce cifar10/modern "cifar10/modern label_smoothing=0"

@@ -135,7 +135,7 @@ def check_reserved(overrides: list[str]) -> None:
 def run_to_its_end(overrides: list[str]) -> None:
     """Run train.py, and wait for it.
 
-    If this program is told to stop, it lets train.py save, and then exits.
+    On SIGINT or SIGTERM, this program waits until train.py has saved a checkpoint, and exits.
     """
     received: list[int] = []
     processes: list[subprocess.Popen[bytes]] = []
@@ -160,5 +160,5 @@ def run_to_its_end(overrides: list[str]) -> None:
 
 
 def _effective(overrides: list[str]) -> dict[str, str]:
-    """Return the override of each key that holds: the last one."""
+    """Return the last override of each key, which is the one in force."""
     return {key_of(override): override for override in overrides}

@@ -3,7 +3,7 @@
     python -m benchmarks.solver
 
 The times are of the forward and backward pass of a block of one node, in float32 and eager.
-torchdiffeq is compared with, and torchdyn and torchode if they are installed. The last part
+The other solvers are torchdiffeq, and torchdyn and torchode if they are installed. The last part
 measures how the precision of the state x(t) changes x(1).
 """
 
@@ -62,7 +62,7 @@ def with_torchdyn(rate: nn.Module, n: int, method: str) -> Solver:
 
 
 def with_torchode(rate: nn.Module, n: int, method: str) -> Solver:
-    """Solve by Euler's method: torchode has no RK4. Its states are vectors (N, C H W)."""
+    """Return a solver by Euler's method: torchode has no RK4. Its states are vectors (N, C H W)."""
     import torchode
 
     def solve(x: Tensor) -> Tensor:

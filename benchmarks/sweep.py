@@ -3,8 +3,8 @@
     python -m benchmarks.sweep
 
 A bare loop runs the network as trained, with Euler's method, on batches that are already
-normalised. Its time for each rate evaluation of an image, times the evaluations of the whole sweep,
-is what the sweep is compared with. The sweep pays for normalisation, scores and the count of
+normalised. The sweep is compared with the loop's time for each rate evaluation of an image, times
+the evaluations of the whole sweep. The sweep pays for normalisation, scores and the count of
 operations as well. It saves on stem, stitches and head, which many steps share.
 """
 

@@ -1,4 +1,4 @@
-"""The table of benchmarks.reproduce: each row's figures beside those of the original."""
+"""The table of benchmarks.reproduce: each row's figures next to those of the original."""
 
 import re
 from statistics import mean, median, stdev

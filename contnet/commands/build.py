@@ -60,7 +60,11 @@ def check(config: DictConfig) -> None:
 
 
 def data(dataset: DictConfig, *, train: bool) -> ImageData:
-    """Return a data set with its test images, and with those to train on where `train`."""
+    """Load a data set: its test images, and its training images if `train`.
+
+    Raises:
+        ConfigError: if an option of the data set is not allowed, or its files cannot be used.
+    """
     with config_errors("dataset"):
         images: ImageData = instantiate_trusted(dataset)
         if train:
@@ -70,7 +74,11 @@ def data(dataset: DictConfig, *, train: bool) -> ImageData:
 
 
 def network(model: DictConfig, data: ImageData) -> nn.Module:
-    """Return a network with random weights, for the channels and classes of the data."""
+    """Return a network with random weights, for the channels and classes of the data.
+
+    Raises:
+        ConfigError: if an option of the network is not allowed.
+    """
     with config_errors("model"):
         made: nn.Module = instantiate_trusted(
             model, in_channels=data.in_channels, num_classes=data.num_classes
@@ -81,7 +89,8 @@ def network(model: DictConfig, data: ImageData) -> nn.Module:
 def warn_of_long_steps(model: DictConfig, network: nn.Module) -> None:
     """Log a warning if the steps are so long that training is likely to diverge.
 
-    SkipInit starts with a residual of zero, and an adaptive scheme chooses its own steps.
+    Networks with SkipInit and blocks with an adaptive scheme are not checked: SkipInit starts with
+    a residual of zero, and an adaptive scheme chooses its own steps.
     """
     depth = depth_time(network)
     if depth is None or model.get("use_skipinit", False):
@@ -112,7 +121,7 @@ def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Class
         Normalise(data.mean, data.std, channels_last=config.channels_last),
         data.classes,
         optimizer(config.optimizer),
-        # Counted when the number of processes that share the batches is known.
+        # Called by Lightning once it knows how many processes share the batches.
         lambda made: make_schedule(made, steps_per_epoch=_steps_per_epoch(config, data)),
         plain,
         seed=config.seed,
@@ -137,8 +146,9 @@ def _steps_per_epoch(config: DictConfig, data: ImageData) -> int:
 def optimizer(options: DictConfig) -> Callable[[nn.Module], Optimizer]:
     """Return a function that makes the optimizer of a network's parameters.
 
-    An optimizer that loads a state keeps its own settings, such as rate and weight decay, where
-    PyTorch would take those of the state. So a run can be resumed with other settings.
+    When the optimizer loads a state, it keeps its own settings, such as learning rate and weight
+    decay. PyTorch would replace them by those of the state. So a run can be resumed with other
+    settings.
     """
     decay_all = options.decay_norm_and_bias
     others = [str(key) for key in options if key != "decay_norm_and_bias"]
@@ -186,6 +196,10 @@ def trainer(
         data: the images to train on.
         more_callbacks: callbacks in addition to those of the configuration.
         sweeping: True for a job of a sweep, which may not start processes of its own.
+
+    Raises:
+        ConfigError: if an option of a callback, a logger or the Trainer is not allowed, or options
+            exclude each other.
     """
     without = {"best"} if data.val is None else set()  # nothing to select the best by
     callbacks: list[Callback] = [*more_callbacks, DivergenceWatch()]

@@ -1,6 +1,6 @@
-"""The shell around a command: it answers an error in one line, and leaves no empty folder behind.
+"""The shell around a command: it reports an error in one line, and leaves no empty folder behind.
 
-This module and the commands are imported before torch is, so that a typing error is answered at
+This module and the commands are imported before torch is, so that a mistyped key is reported at
 once.
 """
 
@@ -32,10 +32,10 @@ Task = Callable[[DictConfig, Job], Any]
 
 
 def entry_point(command: str) -> Callable[[Task], Callable[[], None]]:
-    """Return a decorator that makes a command of a function of the configuration and the job.
+    """Return a decorator that turns a function of configuration and job into a command.
 
     The command reads its arguments from `sys.argv` and composes its configuration with Hydra. It
-    ends with a message of one line and exit code 1 where it fails for a reason that the user can
+    ends with a message of one line and exit code 1 if it fails for a reason that the user can
     correct. HYDRA_FULL_ERROR=1 shows the traceback of every error.
 
     Args:
@@ -61,7 +61,7 @@ def entry_point(command: str) -> Callable[[Task], Callable[[], None]]:
 
 
 def _run(command: str, application: Callable[[], None]) -> None:
-    """Run a command from its first word to its exit code."""
+    """Run a command, and end the process with an exit code if it fails."""
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     # Without the variable, Hydra prints errors itself and exits.
     with env_override({"HYDRA_FULL_ERROR": "1"}), session(command, wants_traceback) as opened:
@@ -84,7 +84,7 @@ def _run(command: str, application: Callable[[], None]) -> None:
 
 
 def _execute(command: str, task: Task, config: DictConfig) -> Any:
-    """Execute a command's function as Hydra's job, in this process or in one of a launcher's."""
+    """Execute a command's function as Hydra's job, in this process or in a launcher's."""
     job = Job.of_hydra()
     opened = current()
     if opened is not None:
@@ -97,13 +97,13 @@ def _execute(command: str, task: Task, config: DictConfig) -> Any:
         raise
     except (ConfigError, RunError, OmegaConfBaseException) as error:
         if job.sweeping:
-            # An error travels between processes, which not every error can.
+            # The launcher may pickle the error to pass it on, and not every error can be pickled.
             failure = ConfigError(explain(error))
             save_failure(job, failure)
             raise failure from None
         if opened is not None and opened.wants_traceback:
             raise
-        # Not an Exception, to which Hydra would add lines of its own.
+        # A Refusal is not an Exception. To an Exception, Hydra would add lines of its own.
         reason = explain(error)
         if isinstance(error, RunError):
             reason = f"{error}\n{how_to_resume(command, job.folder, job.start)}"
@@ -115,7 +115,7 @@ def _execute(command: str, task: Task, config: DictConfig) -> Any:
 
 
 def _answer(error: Exception, opened: Session) -> None:
-    """End the command with a message if there is a reason that the user can correct."""
+    """End the command with a message if the user can correct the cause of the error."""
     if opened.sweep is not None:
         write_summary(opened.sweep)
         _remove_unused(opened.sweep, {SWEEP_RECORD.name})

@@ -1,4 +1,4 @@
-"""The screen of a command: its progress, and silence where nothing needs to be said."""
+"""The screen of a command: its progress, and filters for remarks that need no attention."""
 
 import logging
 import warnings
@@ -31,7 +31,7 @@ def quieten() -> None:
 
 @contextmanager
 def progress(total: int, title: str) -> Iterator[Callable[[str], None]]:
-    """Return a function to call with a line after each of `total` steps.
+    """Yield a function to call with one line of text after each of `total` steps.
 
     A terminal shows a progress bar with the last line. Elsewhere, all lines are logged.
     """

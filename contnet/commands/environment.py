@@ -1,8 +1,8 @@
-"""The environment of an outcome: everything it depends on besides network, images and variant.
+"""The environment of an outcome: all it depends on but network, images and variant.
 
 An outcome is loaded from the store instead of being computed again, if its environment is the same:
 the machine, PyTorch, and the code that logits and latencies come from. Code is compared by its
-syntax trees, so that another comment, docstring or line break does not cost a study.
+syntax trees, so that a new comment, docstring or line break does not repeat a study.
 """
 
 import ast
@@ -38,7 +38,8 @@ def syntax(source: str) -> str:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [one for one in body if not _is_bare_string(one)]  # type: ignore[attr-defined]
+            kept = [one for one in body if not _is_bare_string(one)]
+            node.body = kept  # type: ignore[attr-defined]
     return ast.dump(tree)
 
 

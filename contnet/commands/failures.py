@@ -1,4 +1,4 @@
-"""Translation of errors: into the key that is wrong, or into what happened and what to do."""
+"""Translation of errors into messages: the key that is wrong, or what happened and what to do."""
 
 import errno
 import re
@@ -94,7 +94,7 @@ def _about_file(error: Exception) -> str | None:
         return None
     file = f" {error.filename}" if error.filename else ""
     if error.errno in FULL:
-        return f"no space left to write{file}; free some, or choose a folder on another disk"
+        return f"no space left to write{file}; free some space, or choose a folder on another disk"
     if error.errno in FORBIDDEN:
         return f"no permission to write{file}; choose another folder"
     return None
@@ -127,7 +127,7 @@ def _about_process(error: Exception) -> str | None:
             "lower dataset.num_workers"
         )
     if "closed by peer" in text or "reset by peer" in text:
-        return "another process of this run has ended; its own message says why"
+        return "connection lost: another process of this run has ended; see its own message"
     return None
 
 

@@ -1,4 +1,4 @@
-"""The names of a configuration that may be built.
+"""Instantiation of the objects that a configuration names, from trusted packages only.
 
 A configuration may come from somebody else's checkpoint. It names classes and functions to call, so
 a name outside trusted packages is refused before anything is called.

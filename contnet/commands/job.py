@@ -1,7 +1,7 @@
 """A job: one execution of a command's function, alone or as a part of a sweep.
 
-It holds all that the function needs of Hydra besides the configuration. Nothing else in this
-package asks Hydra for it.
+A job holds all that the function needs from Hydra in addition to the configuration. No other
+module of this package asks Hydra for it.
 """
 
 import json
@@ -27,7 +27,7 @@ class Job:
         start: the folder in which the command was started, absolute.
         sweeping: True for a job of a sweep (-m).
         overrides: its overrides, without those of Hydra's own keys.
-        choices: the option that is chosen of each group.
+        choices: the chosen option of each group.
     """
 
     folder: Path

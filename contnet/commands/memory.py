@@ -10,7 +10,7 @@ NO_TRIMMING = -1
 
 
 def keep_freed_memory() -> None:
-    """Have this process keep the memory that it frees, for its next allocations.
+    """Keep the memory that this process frees, for its next allocations.
 
     The GNU C library returns blocks of the size of activations to the system as soon as they are
     freed. In the next training step the system maps and clears them again page by page, which takes

@@ -1,4 +1,4 @@
-"""Errors of Hydra and OmegaConf in the words of the one who typed the command, in one line.
+"""Messages for errors of Hydra and OmegaConf: one line, in terms of the command line.
 
 This module is imported before torch is.
 """
@@ -48,7 +48,7 @@ def _about_missing_option(error: BaseException) -> str | None:
         return None
     group, _, option = error.missing_cfg_file.rpartition("/")
     options = sorted(error.options or ())
-    if not options:  # Hydra lists none that are in folders of a group
+    if not options:  # Hydra does not list options in a group's folders
         group, _, option = error.missing_cfg_file.partition("/")
         options = options_of(group)
     if not options:

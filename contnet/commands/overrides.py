@@ -30,8 +30,8 @@ def key_of(override: str) -> str:
 def value_of(key: str, overrides: list[str]) -> str | None:
     """Return the value of a key, the last one if there are several.
 
-    It is None where no override has the key, and where Hydra cannot parse the override, which
-    Hydra reports itself.
+    It is None if no override has the key. It is also None if Hydra cannot parse the override: Hydra
+    reports that itself.
     """
     given = [override for override in overrides if key_of(override) == key and "=" in override]
     try:
@@ -62,7 +62,7 @@ def how_to_resume(command: str, folder: Path, start: Path) -> str:
         start: the folder in which the command was started.
     """
     if command == "evaluate":
-        return "finished parts of the study are saved: the same command resumes it"
+        return "the finished parts of the study are saved; to resume, run the same command again"
     if not (folder / LAST).exists():
         return "no checkpoint was saved yet"
     return f"to resume: {command_to_resume(relative(folder, start))}"
@@ -71,9 +71,9 @@ def how_to_resume(command: str, folder: Path, start: Path) -> str:
 def with_newest_checkpoint(overrides: list[str]) -> list[str]:
     """Replace `ckpt_path=last` by the overrides that resume the newest run in its own folder.
 
-    The run is that in `hydra.run.dir`, if that is given. It keeps the overrides that it was started
-    with, except for the keys that are given now. Where another option of a group is given, its
-    overrides of keys in that group are dropped.
+    If `hydra.run.dir` is given, the run in that folder is resumed instead. The run keeps the
+    overrides that it was started with, except for keys that are given now. If a different option of
+    a group is given, the run's overrides of keys in that group are dropped.
 
     Raises:
         ConfigError: if there is no run to resume, or a sweep is asked for.
@@ -89,7 +89,7 @@ def with_newest_checkpoint(overrides: list[str]) -> list[str]:
     newest = newest_checkpoint(None if given is None else Path(given))
     folder = run_of(newest)
     resume = [override_of("ckpt_path", newest.absolute()), override_of("hydra.run.dir", folder)]
-    # In the place of ckpt_path: Hydra accepts overrides on one side of its flags alone.
+    # They go where ckpt_path was: Hydra accepts overrides only on one side of its flags.
     place = [key_of(override) for override in overrides].index("ckpt_path")
     before, after = (
         [o for o in part if key_of(o) not in ("ckpt_path", "hydra.run.dir")]

@@ -7,7 +7,8 @@ from omegaconf import DictConfig
 def on_this_machine(config: DictConfig) -> DictConfig:
     """Replace `trainer.precision=auto` by a precision, so that a checkpoint names the real one.
 
-    It is bf16-mixed where the device multiplies in bfloat16 faster than in float32, else 32-true.
+    The precision is bf16-mixed if the device multiplies in bfloat16 faster than in float32, and
+    32-true otherwise.
     """
     if config.trainer.precision != "auto":
         return config

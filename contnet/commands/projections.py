@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]) -> None:
     """Save each projection of the subjects as a run, and log how to resume it.
 
-    The run has the record of the run that the network is from. It has the number of steps that the
-    plan names, if it names one, and else that of training. A folder that holds a run stays as it
-    is: the projection may have been trained since it was saved.
+    The new run has the record of the run that trained the network. Its number of steps is that of
+    the plan if the plan names exactly one, and otherwise that of training. A folder that already
+    holds a run is not changed: the projection may have been trained since it was saved.
 
     Raises:
         OSError: if a file cannot be written.
@@ -38,15 +38,16 @@ def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]
         bases = plan.projections(subject.network)
         if not bases:
             log.info(
-                f"nothing to save of {subject.name}: project asks for the basis that it has, "
-                "or it has no depth-time"
+                f"nothing to save of {subject.name}: it already has the basis that project asks "
+                "for, or it has no depth-time"
             )
         for basis in bases:
             name = f"{basis.name}-{basis.n_basis}"
             folder = Path(config.run_dir, f"{number}-{name}" if len(subjects) > 1 else name)
             if (folder / LAST).exists():
                 log.warning(
-                    f"{relative(folder)} holds a run, which is left as it is: {basis} is not saved"
+                    f"{relative(folder)} holds a run, which is left as it is: {basis} is not "
+                    "saved; choose another hydra.run.dir to save it"
                 )
             else:
                 _save(subject.name, _projected(subject.network, basis, plan), basis, folder)
@@ -73,7 +74,7 @@ def _save(path: str, network: nn.Module, basis: Basis, folder: Path) -> None:
         command = f"python train.py ckpt_path={last}, with the overrides of its run and"
     if _needs_other_gradient(checkpoint, basis):
         command += " scheme.gradient=backprop"
-    log.info(f"saved {basis}; an epoch of fine-tuning: {command} epochs={checkpoint['epoch'] + 2}")
+    log.info(f"saved {basis}; to train an epoch more: {command} epochs={checkpoint['epoch'] + 2}")
 
 
 def _needs_other_gradient(checkpoint: dict[str, Any], basis: Basis) -> bool:

@@ -36,7 +36,7 @@ def restore_network(checkpoint: dict[str, Any], config: DictConfig, data: ImageD
     network = build.network(config.model, data)
     depth = depth_time(network)
     for block in depth.blocks if depth else ():
-        # It supports every basis, so that theta(t) can be projected; no gradient is computed.
+        # Backprop supports every basis, so that theta(t) can be projected. No gradient is computed.
         block.gradient = "backprop"
     _load_weights(network, checkpoint, config)
     return network

@@ -37,9 +37,9 @@ def training(
         config: the configuration of the run.
         network: the trained network.
         trainer: the Trainer that has trained and tested it.
-        throughput: its seconds of training and images per second.
+        throughput: the callback that measured seconds of training and images per second.
         metrics: the metrics of the last epoch and of the test.
-        job: the job that ends with it.
+        job: the job that trained the network.
 
     Returns:
         The result, as it is written to `result.json`.
@@ -81,7 +81,7 @@ def _depth(network: nn.Module) -> dict[str, Any]:
 
 
 def _log(logger: Logger, parameters: dict[str, Any], final: dict[str, float]) -> None:
-    if isinstance(logger, TensorBoardLogger):  # shows test metrics beside hyper-parameters
+    if isinstance(logger, TensorBoardLogger):  # shows test metrics next to hyper-parameters
         tested = {name: value for name, value in final.items() if name.startswith("test_")}
         logger.log_hyperparams(parameters, metrics=tested)
     else:

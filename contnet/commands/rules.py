@@ -17,7 +17,7 @@ from contnet.ode.gradient import GRADIENTS
 from contnet.ode.schemes import ADAPTIVE_SCHEMES, SCHEMES
 
 Rule = Callable[[str, Any], Any]
-"""Takes the name of a key and its value, and raises ValueError for a value that is not allowed."""
+"""A function of a key's name and value that raises ValueError if the value is not allowed."""
 
 at_least_0: Rule = partial(arguments.number, minimum=0)
 above_0: Rule = partial(arguments.number, minimum=0, exclusive=True)

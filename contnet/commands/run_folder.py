@@ -29,7 +29,7 @@ class RunFolder(Callback):
         session = current()
         if session is None or rank() > 0:
             return
-        # A folder may be named by values of Hydra's, which are looked up here.
+        # hydra.run.dir may refer to other keys of Hydra's, which OmegaConf looks up in HydraConfig.
         HydraConfig.instance().set_config(config)
         folder = Path(config.hydra.run.dir)
         if not (folder / LAST).exists():

@@ -1,4 +1,4 @@
-"""The policy for runs of several processes: the combinations that are refused."""
+"""The combinations of settings that are refused for runs of several processes."""
 
 from omegaconf import DictConfig
 from pytorch_lightning import Trainer
@@ -8,7 +8,7 @@ from contnet.errors import ConfigError
 
 
 def check_processes(trainer: Trainer, options: DictConfig, *, sweeping: bool) -> None:
-    """Refuse several processes that would disturb each other.
+    """Refuse settings with which several processes would disturb each other.
 
     Args:
         trainer: the Trainer.

@@ -27,7 +27,7 @@ class Request:
     Args:
         plan: the variants to evaluate.
         budget: the limits within which to choose one of them; None without limits.
-        strict: True if a network that is not invariant ends the command with an exit code.
+        strict: True if the command ends with an exit code when a network is not invariant.
         saves: True if projections are saved as checkpoints.
     """
 

@@ -100,7 +100,7 @@ class _Loader:
 
 
 def evaluator(precision: Any, accelerator: str) -> Trainer:
-    """Return a Trainer, for its device and for the arithmetic of a precision."""
+    """Return a Trainer that chooses the device and sets the arithmetic of a precision."""
     with config_errors("trainer"):
         return Trainer(
             accelerator=accelerator,

@@ -1,7 +1,7 @@
 """The end of a sweep: tables over its jobs.
 
-The tables are read from the results that the jobs have left in their folders. So they are the same
-whichever launcher has started the jobs, and cover jobs that an earlier run of the sweep finished.
+The tables are read from the results that the jobs have written to their folders. So they do not
+depend on the launcher, and they cover jobs that an earlier run of the sweep finished.
 """
 
 import json
@@ -23,8 +23,8 @@ FIGURES = ("test_accuracy", "test_loss", "train_seconds")
 def save_failure(job: Job, error: Exception) -> None:
     """Write the error of a failed job to its folder, where a finished job writes its result.
 
-    A result that is there stays. A job that is refused because its folder belongs to another run
-    writes nothing there, and is reported on the screen instead.
+    An existing result is kept. If a job is refused because its folder belongs to another run,
+    nothing is written there, and the error is printed instead.
     """
     if rank() > 0:
         return
@@ -42,7 +42,7 @@ def write_summary(folder: Path) -> None:
     """Write the tables of a sweep to its folder, and show the one over seeds on the screen.
 
     `sweep_jobs.csv` has a row for each job, `sweep.csv` a row for all jobs that differ in nothing
-    but the seed. Without a result there are no tables.
+    but the seed. Nothing is written if no job has a result.
     """
     results = sorted(folder.glob(str(Path("*") / RESULT)), key=_job_number)
     if not results:

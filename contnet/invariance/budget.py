@@ -21,7 +21,7 @@ class Budget:
     Args:
         latency: the largest factor of its latency.
         parameters: the largest factor of its number of parameters.
-        accuracy: the smallest difference to its accuracy, in percentage points.
+        accuracy: the smallest change of its accuracy, in percentage points; -0.5 allows a loss.
     """
 
     latency: float | None = None
@@ -57,8 +57,8 @@ class Budget:
     def choose(self, trained: Result, results: Iterable[Result]) -> tuple[Result, Figures] | None:
         """Return the result to use, with its figures, or None if no result is within the budget.
 
-        With a limit on accuracy it is the quickest. Without one it is the most accurate, because
-        the quickest might classify nothing.
+        If the budget limits accuracy, the quickest result is chosen. If it does not, the most
+        accurate one is, because the quickest might be no better than chance.
         """
         ((_, base),) = measured([trained])
         small = [

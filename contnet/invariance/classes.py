@@ -9,7 +9,7 @@ from contnet.invariance.result import Result
 
 
 def class_accuracy(results: Sequence[Result], labels: Tensor, n_classes: int) -> Tensor:
-    """Return the share of each class's images that a result predicts, (len(results), n_classes).
+    """Return the accuracy of each result on each class, (len(results), n_classes).
 
     It is NaN for a result that failed, and for a class without images.
 

@@ -27,10 +27,10 @@ N_SAMPLE = 16
 """Images whose states are compared."""
 
 FINEST = 64
-"""Steps of the finest integration, at least."""
+"""The smallest number of steps that the finest integration may have."""
 
 FEWEST_POINTS = 4
-"""Numbers of steps that are compared, at least."""
+"""The smallest count of numbers of steps that are compared."""
 
 ROUNDING = 1e-12
 """Relative errors up to this are rounding, and say nothing of the scheme."""
@@ -71,7 +71,7 @@ def network_convergence(
     """Return the convergence of every ODE block with every fixed-step scheme.
 
     Each block starts from the states that the images have when they reach it, in the present
-    manifestation of the network, which is left as it is.
+    manifestation of the network. The network is not changed.
 
     Args:
         network: any module that contains ODE blocks.

@@ -43,9 +43,9 @@ class Manifestation:
         return found[0]
 
     def apply(self, network: nn.Module) -> None:
-        """Compute a network by this manifestation from now on; its weights stay as they are.
+        """Set the scheme and the number of steps of a network; its weights do not change.
 
-        A network without depth-time has one manifestation, and is left alone.
+        A network without depth-time has one manifestation, and is not changed.
 
         Raises:
             ValueError: if an ODE block refuses it: see `ODEBlock.set_manifestation`.
@@ -56,7 +56,7 @@ class Manifestation:
 
     @contextmanager
     def applied(self, network: nn.Module) -> Iterator[None]:
-        """Compute a network by this manifestation within the context, as before afterwards."""
+        """Apply this manifestation within the context, and restore the earlier one afterwards."""
         depth = depth_time(network)
         blocks = depth.blocks if depth else ()
         before = [(block, block.scheme, block.n_time_steps) for block in blocks]
@@ -69,12 +69,12 @@ class Manifestation:
 
     @property
     def name(self) -> str | None:
-        """Name of the scheme."""
+        """Name of the scheme; None without depth-time."""
         return None if self.scheme is None else self.scheme.name
 
     @property
     def rtol(self) -> float | None:
-        """Relative tolerance of an adaptive scheme."""
+        """Relative tolerance of an adaptive scheme; None for other schemes."""
         return self.scheme.rtol if isinstance(self.scheme, AdaptiveScheme) else None
 
     @property
@@ -119,7 +119,7 @@ def manifestations(
     for name in [trained.scheme.name] if schemes is None else schemes:
         scheme = trained.scheme if name == trained.scheme.name else find_scheme(name)
         if name not in ADAPTIVE_SCHEMES:
-            # An adaptive scheme has no use for the network's number of steps, but this one has.
+            # Blocks may differ in their number of steps as long as only adaptive schemes are swept.
             steps = [block.n_time_steps for block in depth.blocks]
             numbers = n_time_steps or [common("n_time_steps", steps)]
             found += [Manifestation(scheme, n) for n in numbers]
@@ -134,7 +134,7 @@ def common(setting: str, values: Sequence[Value]) -> Value:
     """Return the value that a setting has in every ODE block.
 
     Raises:
-        ValueError: if the blocks differ; the plan must then give the setting.
+        ValueError: if the blocks differ; then the plan has to set the value.
     """
     if any(value != values[0] for value in values):
         raise ValueError(

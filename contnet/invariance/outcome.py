@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from contnet.ode.depth_time import depth_time
 
 N_TIMED = 7
-"""Full batches that are timed, at least."""
+"""The smallest number of full batches that are timed."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Outcome:
     Args:
         logits: one tensor (n, num_classes) for each batch, as it was computed.
         labels: the labels (N,) of all images.
-        n_f_evals: rate evaluations of one batch, of the dearest batch with an adaptive scheme; None
-            for a network without depth-time.
+        n_f_evals: rate evaluations of one batch, the largest number if batches differ; None for a
+            network without depth-time.
         flops: floating-point operations of one image.
         latency: seconds per image, the median over full batches after a warm-up.
         batch_size: images of a full batch.
@@ -67,8 +67,8 @@ class Outcome:
 def observe(network: nn.Module, batches: Batches) -> Outcome:
     """Evaluate a network on all images, in the mode (training or evaluation) that it is in.
 
-    Each image is computed once. The first batch is computed once more before, as a warm-up that
-    counts the operations. In a small set it is repeated, until enough batches are timed.
+    A warm-up on the first batch counts the operations. Then each image is evaluated once. If there
+    are too few full batches to time, the first batch is repeated.
 
     Raises:
         IntegrationError: if an adaptive scheme cannot reach its tolerance.
@@ -82,7 +82,7 @@ def observe(network: nn.Module, batches: Batches) -> Outcome:
             start = _now(batches)
             computed = network(images)
             seconds.append(_now(batches) - start)
-            # The loss of logits in 16 bits would be a loss of the rounding.
+            # In 16 bits, the loss would include the rounding error of the logits.
             logits.append(computed.float() if computed.element_size() < 4 else computed)
             labels.append(labels_of_batch)
             depth = depth_time(network)

@@ -55,7 +55,7 @@ class Result:
         manifestation: the scheme and the number of steps.
         trained: True for the variant as trained, with which the others are compared.
         recalibrated: True if batch norm has statistics of this manifestation.
-        parameters: number of trainable numbers.
+        parameters: number of trainable parameters.
         basis: basis of theta(t); None without depth-time, or where the ODE blocks differ in it.
         projected: True if theta(t) was projected onto `basis`.
         figures: None if the evaluation failed.
@@ -105,7 +105,7 @@ class Result:
 
 
 def measured(results: Iterable[Result]) -> list[tuple[Result, Figures]]:
-    """Return the results that have figures, each with these."""
+    """Return the results that have figures, as pairs of a result and its figures."""
     return [(result, result.figures) for result in results if result.figures is not None]
 
 
@@ -119,7 +119,7 @@ def measure(result: Result, outcome: Outcome, reference: Outcome) -> Result:
     """
     logits = torch.cat(outcome.logits)
     if not logits.isfinite().all():
-        return replace(result, failed="the state grew beyond all bounds: its logits are not finite")
+        return replace(result, failed="the logits are not finite: the state diverges")
     figures = _figures(logits, outcome, torch.cat(reference.logits).to(logits))
     return replace(result, figures=figures, predictions=logits.argmax(dim=1).cpu())
 
@@ -151,7 +151,7 @@ def _figures(logits: Tensor, outcome: Outcome, trained_logits: Tensor) -> Figure
 
 
 def _score(outcome: Outcome, num_classes: int) -> Score:
-    # Batch by batch, as in training: equal sums in equal order give an equal last digit.
+    # Batch by batch, as in training, so that the figures agree to the last digit.
     score = Score(num_classes).to(outcome.labels.device)
     labels = outcome.labels.split(outcome.batch_size)
     for logits_of_batch, labels_of_batch in zip(outcome.logits, labels, strict=True):

@@ -1,4 +1,4 @@
-"""The store: outcomes on disk, so that a sweep that was stopped goes on from there."""
+"""The store: outcomes on disk, from which a stopped sweep resumes."""
 
 import hashlib
 import pickle
@@ -24,7 +24,7 @@ class Store:
         self.folder = folder
 
     def load(self, key: str) -> Outcome | None:
-        """Return the outcome that was saved under a key, or None without a usable file."""
+        """Load the outcome that was saved under a key; return None if no usable file exists."""
         try:
             return Outcome(**torch.load(self._path(key), weights_only=True))
         except (OSError, RuntimeError, EOFError, TypeError, ValueError, pickle.UnpicklingError):

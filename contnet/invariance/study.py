@@ -26,7 +26,7 @@ class Study:
         results: all results, in the order of `Plan.variants`.
         verdict: the verdict on the network with its own theta(t) and batch norm as trained.
         recalibrated_verdict: the verdict with batch norm recalibrated; None without recalibration.
-        convergence: the convergence of the ODE blocks; empty where it is not asked for.
+        convergence: the convergence of the ODE blocks; empty if the plan does not ask for it.
         class_accuracy: accuracies by result and class: see `contnet.invariance.classes`.
     """
 
@@ -61,12 +61,12 @@ def study(
     store: Store,
     report_progress: Callable[[str], None] = lambda line: None,
 ) -> Study:
-    """Carry out a plan on a subject, whose network is afterwards as it was.
+    """Carry out a plan on a subject; its network is restored afterwards.
 
     Args:
         subject: the network and its conditions.
         plan: the variants to evaluate and the questions to judge.
-        store: keeps outcomes, so that a study that was stopped goes on from there.
+        store: saves outcomes, from which a stopped study resumes.
         report_progress: called with one line after each variant.
 
     Raises:

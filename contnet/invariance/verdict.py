@@ -17,11 +17,11 @@ N_RESAMPLES = 2000
 class Verdict:
     """The largest loss of accuracy over all variants at least as fine as the one as trained.
 
-    There is no verdict where no finer variant was evaluated. The fields are then None.
+    If no such variant was evaluated, there is no verdict: all fields but `n_compared` are None.
 
     Args:
         invariant: True if the loss is within the tolerance.
-        n_compared: number of finer variants.
+        n_compared: number of variants at least as fine.
         worst: name of the variant that loses most.
         loss: its loss in percentage points.
         interval: the 95 % bootstrap interval of the loss over the test images (Efron and Tibshirani
@@ -37,8 +37,8 @@ class Verdict:
     def __str__(self) -> str:
         if self.interval is None or self.loss is None:
             return (
-                "no verdict: nothing at least as fine as the training manifestation was evaluated "
-                "besides it"
+                "no verdict: nothing at least as fine as the training manifestation was evaluated; "
+                "add more steps or other schemes to the sweep"
             )
         interval = f"95 % interval {self.interval[0]:.1f} to {self.interval[1]:.1f}"
         if not self.invariant:

@@ -17,7 +17,7 @@ Curves = dict[str, list[tuple[int, float]]]
 
 
 def draw_accuracy(studies: Sequence[Study], references: Sequence[Study]) -> Figure:
-    """Draw accuracy over the number of steps, one panel for each study and one curve a scheme.
+    """Draw accuracy over the number of steps, a panel for each study, a curve for each scheme.
 
     An adaptive scheme is a horizontal line, at its tightest tolerance. Where several studies and
     references were trained with one scheme, a curve joins their accuracies as trained.

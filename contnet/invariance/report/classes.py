@@ -9,7 +9,7 @@ from contnet.invariance.report.look import title
 from contnet.invariance.study import Study
 
 MAX_CLASSES = 40
-"""Classes in a picture, at most; of more classes the least accurate are shown."""
+"""The largest number of classes in a picture. If there are more, the least accurate are shown."""
 
 
 def draw_classes(study: Study) -> Figure:

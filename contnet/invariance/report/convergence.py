@@ -12,9 +12,10 @@ from contnet.invariance.study import Study
 
 
 def draw_convergence(study: Study) -> Figure:
-    """Draw the errors of each ODE block over the number of steps, one panel a block.
+    """Draw the errors of each ODE block over the number of steps, with a panel for each block.
 
-    Each curve ends in its observed order. A thin line shows the order of its scheme.
+    A number at the end of each curve is its observed order. A thin line
+    shows the order of its scheme.
     """
     blocks = sorted({found.block for found in study.convergence})
     figure = Figure(figsize=(1.6 + 3.4 * len(blocks), 3.9), layout="constrained")
@@ -29,8 +30,8 @@ def draw_convergence(study: Study) -> Figure:
     axes[0].set_ylabel("relative error of x(1)")
     handles = axes[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside right center", title="scheme")
-    explained = "numbers: slope over the asymptotic range; thin lines: each scheme's order"
-    figure.suptitle(f"{title(study)}\n{explained}", fontsize=9)
+    legend = "numbers: slope over the asymptotic range; thin lines: each scheme's order"
+    figure.suptitle(f"{title(study)}\n{legend}", fontsize=9)
     return figure
 
 

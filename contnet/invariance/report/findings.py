@@ -48,7 +48,7 @@ def _slopes(convergence: Sequence[Convergence]) -> Iterator[str]:
 def _choice(study: Study, budget: Budget, root: str | None) -> Iterator[str]:
     choice = budget.choose(study.trained, study.results)
     if choice is None:
-        yield f"nothing in this sweep meets {budget}"
+        yield f"no variant in this sweep is within the budget {budget}"
         return
     chosen, figures = choice
     points = 100 * (figures.accuracy - study.trained_figures.accuracy)

@@ -24,7 +24,7 @@ Point = tuple[float, float]
 
 
 def draw_latency(studies: Sequence[Study]) -> Figure:
-    """Draw accuracy over latency, one panel for each study and one point a variant."""
+    """Draw accuracy over latency, with a panel for each study and a point for each variant."""
     return draw_grid(studies, _draw)
 
 

@@ -1,9 +1,9 @@
 """The look of the pictures, which is the same in all of them.
 
-A scheme has a colour, a marker and a dash, a basis a colour and a marker. They come from the
-position of its name in `SCHEMES`, `ADAPTIVE_SCHEMES` or `BASES`, and begin anew in their cycles
-when these are used up. The cycles of colours and markers differ in length, so that a pair does not
-return soon. Recalibrated results have hollow markers.
+A scheme has a colour, a marker and a dash. A basis has a colour and a marker. The position of its
+name in `SCHEMES`, `ADAPTIVE_SCHEMES` or `BASES` selects them from cycles. The cycles of colours and
+markers differ in length, so that a pair does not return soon. Recalibrated results have hollow
+markers.
 """
 
 from collections.abc import Iterable, Sequence
@@ -47,7 +47,7 @@ PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 MILLIONS = FuncFormatter(lambda value, _: f"{value / 1e6:.2f} M")
 
 LONGEST_PATH = 48
-"""A checkpoint's path of so many characters, or more, is cut to fit above a picture."""
+"""The length in characters from which on the path of a checkpoint is cut in a title."""
 
 
 def scheme_look(name: str) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def basis_look(name: str) -> dict[str, Any]:
 
 
 def _position(name: str, known: Iterable[str]) -> int:
-    """Return the position of a name; a scheme or basis of somebody's own comes after the others."""
+    """Return the position of a name; a name that is not known comes after the others."""
     names = list(known)
     return names.index(name) if name in names else len(names)
 

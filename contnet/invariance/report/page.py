@@ -26,11 +26,11 @@ CONVERGENCE = ("scheme", "ODE block", "order", "slope", "asymptotic from", "erro
 
 
 def page(studies: Sequence[Study], images: Mapping[str, str], tolerance: float) -> str:
-    """Return the page.
+    """Return the HTML page of studies.
 
     Args:
         studies: the studies to show.
-        images: PNG files by the name of their picture, in base64.
+        images: the PNG file of each picture in base64, by the picture's name.
         tolerance: the largest loss of an invariant network, in percentage points.
     """
     overview = "".join(_images(("accuracy", "latency"), images))

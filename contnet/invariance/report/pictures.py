@@ -1,4 +1,4 @@
-"""The pictures of a comparison."""
+"""The pictures of a report."""
 
 from collections.abc import Iterator, Sequence
 

@@ -40,7 +40,7 @@ def comparison_table(studies: Sequence[Study]) -> Table:
     """Return the table that compares networks as they were trained."""
     table = Table(
         title="comparison",
-        caption="lost: at most, in percentage points, at any finer manifestation",
+        caption="lost: largest loss over finer manifestations, in percentage points",
     )
     table.add_column("checkpoint", overflow="fold")
     table.add_column("trained with")
@@ -60,7 +60,7 @@ def comparison_table(studies: Sequence[Study]) -> Table:
 
 
 def _legend(study: Study, headings: Sequence[str]) -> str:
-    same = "same: share of images that get the same class as there"
+    same = "same: share of images that get the same class as trained"
     parts = [
         "* as trained",
         *([same] if "same" in headings else []),

@@ -35,7 +35,7 @@ def report(
     budget: Budget | None = None,
     root: str | None = None,
 ) -> None:
-    """Write what studies have found to a folder, and show it on the screen.
+    """Write the findings of studies to a folder, and show them on the screen.
 
     Args:
         studies: the studies to report.
@@ -44,6 +44,9 @@ def report(
         tolerance: the largest loss of an invariant network, in percentage points.
         budget: limits within which to choose a variant, if any.
         root: folder of the dataset, if it has one, for the command that evaluates that variant.
+
+    Raises:
+        OSError: if a file cannot be written.
     """
     _write_data(folder, [*studies, *references])
     images = _write_pictures(folder, studies, references)
@@ -105,7 +108,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    """Return a value with None in place of NaN and infinity, for which JSON has no word."""
+    """Return a value with None in place of NaN and infinity, which JSON cannot represent."""
     if isinstance(value, dict):
         return {key: _finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
