@@ -121,7 +121,7 @@ def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Class
         Normalise(data.mean, data.std, channels_last=config.channels_last),
         data.classes,
         optimizer(config.optimizer),
-        # Called by Lightning once it knows how many processes share the batches.
+        # A function: steps are counted once the number of processes is known, in fit.
         lambda made: make_schedule(made, steps_per_epoch=_steps_per_epoch(config, data)),
         plain,
         seed=config.seed,

@@ -21,7 +21,7 @@ class Budget:
     Args:
         latency: the largest factor of its latency.
         parameters: the largest factor of its number of parameters.
-        accuracy: the smallest change of its accuracy, in percentage points; -0.5 allows a loss.
+        accuracy: the smallest change of its accuracy, in percentage points; negative for a loss.
     """
 
     latency: float | None = None
