@@ -33,12 +33,19 @@ def explain(error: BaseException) -> str:
     """Return the message of an error in one line, in terms of the command line where possible."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     message = (
-        _about_missing_option(error)
+        _about_run_folder(error)
+        or _about_missing_option(error)
         or _about_group_or_override(error)
         or _about_key(cause)
         or str(error)
     )
     return " ".join(message.split())
+
+
+def _about_run_folder(error: BaseException) -> str | None:
+    if "HydraConfig was not set" not in str(error):
+        return None
+    return "run_dir must be given outside of a command, as run_dir=path/to/folder"
 
 
 def _about_missing_option(error: BaseException) -> str | None:

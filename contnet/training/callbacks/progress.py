@@ -20,8 +20,9 @@ class EpochLines(Callback):
         for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
             if name in metrics:
                 shown.append(f"{name} {metrics[name]:.4f}")
-        shown.append(f"lr {metrics['lr']:.4g}")
-        shown.append(f"{metrics['images_per_second']:.0f} images/s")
+        if "lr" in metrics:  # without `Throughput` there is neither
+            shown.append(f"lr {metrics['lr']:.4g}")
+            shown.append(f"{metrics['images_per_second']:.0f} images/s")
         log.info("  ".join(shown))
 
 
