@@ -66,11 +66,6 @@ class DepthTime:
         return min(block.n_refined for block in self.blocks)
 
     @property
-    def unvisited(self) -> list[int]:
-        """Nodes that some block never looks up: see `ODEBlock.unvisited`."""
-        return sorted({node for block in self.blocks for node in block.unvisited})
-
-    @property
     def depths(self) -> tuple[Depth, ...]:
         """The depth of each block."""
         return tuple(

@@ -77,10 +77,10 @@ def test_nodes_that_would_not_learn_are_refused_on_several_devices() -> None:
         network, Normalise((0.5,) * 3, (0.2,) * 3), "0123456789", None, None, {}
     )  # type: ignore[arg-type]
     classifier._trainer = SimpleNamespace(world_size=2)  # type: ignore[assignment]
-    assert depth_time(network).unvisited == []
+    assert depth_time(network).blocks[0].unvisited == []
     classifier.on_fit_start()
     network.set_manifestation(n_time_steps=2)
-    assert depth_time(network).unvisited == [2]
+    assert depth_time(network).blocks[0].unvisited == [2]
     with pytest.raises(
         ConfigError, match=r"make use of all nodes .*; euler in 2 steps never looks up node 2"
     ):
