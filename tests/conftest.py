@@ -1,3 +1,4 @@
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -5,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-sys.path.append(
-    str(Path(__file__).parents[1])
-)  # train.py and evaluate.py are no part of the package
+from tests.processes import ROOT, train
+
+sys.path.append(str(ROOT))  # train.py and evaluate.py are no part of the package
 
 # Tests run beside each other, one thread each; and what is compared to the last bit is computed
 # alike everywhere.
@@ -19,6 +20,20 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def _trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    done = train("epochs=1", "model.alpha=2", "hydra.run.dir=run", folder=folder)
+    assert done.returncode == 0, done
+    return folder / "run"
+
+
+@pytest.fixture
+def trained(_trained_once: Path, tmp_path: Path) -> Path:
+    """Return the folder `run` of a network that was trained for an epoch there."""
+    return shutil.copytree(_trained_once, tmp_path / "run")
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from tests.conftest import Run
     ],
 )
 def test_a_configuration_calls_nothing_but_trusted_packages(
-    run: Run, tmp_path: Path, target: str
+    run: Run, trained: Path, target: str
 ) -> None:
     code, _, err = run("train", f"dataset._target_={target}")
     assert (code, err.count("\n")) == (1, 1)
@@ -31,7 +31,6 @@ def test_a_configuration_calls_nothing_but_trusted_packages(
         "dataset._target_ must name something of contnet., torch.optim., pytorch_lightning., "
         in err
     )
-    assert run("train", "epochs=1", "model.alpha=2", "hydra.run.dir=run")[0] == 0
     checkpoint = torch.load("run/checkpoints/last.ckpt", weights_only=True)
     checkpoint["contnet"]["config"]["dataset"]["_target_"] = target
     torch.save(checkpoint, "edited.ckpt")

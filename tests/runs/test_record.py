@@ -9,9 +9,10 @@ from tests.conftest import Run
 from tests.outcomes import record
 
 
-def test_a_run_is_not_written_over(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_not_written_over(
+    run: Run, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MIDDLE", "u")
-    assert run("train", "epochs=1", "model.alpha=2", "hydra.run.dir=run")[0] == 0
     before = Path("run/.hydra/overrides.yaml").read_text()
     Path("run/train").mkdir()
     for entry, *given in (
@@ -48,10 +49,9 @@ def test_a_run_is_not_written_over(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_a_run_that_cannot_be_continued_so_keeps_its_record(
-    change: str, message: str, run: Run, tmp_path: Path
+    change: str, message: str, run: Run, trained: Path
 ) -> None:
-    assert run("train", "epochs=1", "model.alpha=2", "hydra.run.dir=run")[0] == 0
-    before = record(tmp_path / "run")
+    before = record(trained)
     resume = (
         "train",
         "ckpt_path=last",
@@ -63,14 +63,13 @@ def test_a_run_that_cannot_be_continued_so_keeps_its_record(
     code, _, err = run(*resume)
     assert (code, err.count("\n")) == (1, 1)
     assert err.startswith(f"error: {message}")
-    assert record(tmp_path / "run") == before
+    assert record(trained) == before
 
 
 def test_a_run_that_is_stopped_before_its_first_checkpoint_keeps_its_record(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run("train", "epochs=1", "model.alpha=2", "hydra.run.dir=run")[0] == 0
-    before = record(tmp_path / "run")
+    before = record(trained)
 
     def stop(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
@@ -81,4 +80,4 @@ def test_a_run_that_is_stopped_before_its_first_checkpoint_keeps_its_record(
             run("train", "ckpt_path=last", "hydra.run.dir=run", "optimizer.lr=5", "epochs=2")[0]
             == 130
         )
-    assert record(tmp_path / "run") == before
+    assert record(trained) == before

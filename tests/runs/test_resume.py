@@ -99,15 +99,12 @@ def test_another_option_of_a_group_drops_what_the_run_changed_of_it(
         assert ("lr: 0.01\n" in out, "seed: 3\n" in out) == (True, True)
 
 
-def test_a_run_goes_on_with_the_optimizer_settings_that_are_typed(run: Run, tmp_path: Path) -> None:
-    assert run("train", "epochs=1", "model.alpha=2", "hydra.run.dir=run")[0] == 0
+def test_a_run_goes_on_with_the_optimizer_settings_that_are_typed(run: Run, trained: Path) -> None:
     typed = ("optimizer.lr=0.01", "optimizer.weight_decay=0.25", "lr_schedule.milestones=[2]")
     assert run("train", "ckpt_path=last", "hydra.run.dir=run", "epochs=3", *typed)[0] == 0
-    rates = [float(row["lr"]) for row in metrics(tmp_path / "run", ["lr"])]
+    rates = [float(row["lr"]) for row in metrics(trained, ["lr"])]
     assert rates == pytest.approx([0.1, 0.001, 0.001])
-    (group,) = torch.load(tmp_path / "run" / LAST, weights_only=True)["optimizer_states"][0][
-        "param_groups"
-    ]
+    (group,) = torch.load(trained / LAST, weights_only=True)["optimizer_states"][0]["param_groups"]
     assert (group["initial_lr"], group["weight_decay"]) == (0.01, 0.25)
 
 

@@ -28,7 +28,8 @@ def test_the_averaged_weights_are_what_is_tested_kept_and_evaluated(run: Run) ->
         checkpoint["state_dict"][name], checkpoint["current_model_state"][name], rtol=1e-3
     )
     assert (
-        run("evaluate", "ckpt_path=run/checkpoints/last.ckpt", "hydra.run.dir=evaluation")[0] == 0
+        run("evaluate", "ckpt_path=run", "sweep.convergence=false", "hydra.run.dir=evaluation")[0]
+        == 0
     )
     (evaluated,) = json.loads(Path("evaluation/invariance.json").read_text())
     trained = json.loads(Path("run/result.json").read_text())

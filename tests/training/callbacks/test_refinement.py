@@ -151,7 +151,8 @@ def test_a_refinement_is_told_and_the_checkpoint_evaluates_at_its_own_depth(run:
     )
     assert [float(row["depth"]) for row in metrics("run", ["depth"])] == [1, 2, 4]
     assert (
-        run("evaluate", "ckpt_path=run/checkpoints/last.ckpt", "hydra.run.dir=evaluation")[0] == 0
+        run("evaluate", "ckpt_path=run", "sweep.convergence=false", "hydra.run.dir=evaluation")[0]
+        == 0
     )
     with Path("evaluation/invariance.csv").open() as file:
         row = next(csv.DictReader(file))
