@@ -19,7 +19,7 @@ class Linear(nn.Module):
         return x @ self.weight.T
 
     def flow(self, x: Tensor, duration: float) -> Tensor:
-        """The exact solution of dx/dt = A x after `duration`."""
+        """Return the exact solution of dx/dt = A x after `duration`."""
         return x @ torch.linalg.matrix_exp(duration * self.weight).T
 
 

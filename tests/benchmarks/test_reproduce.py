@@ -85,7 +85,7 @@ def test_the_comparison_has_the_seeds_figures_beside_mean_and_deviation(
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """A folder of images, two of each of two classes."""
+    """Write a folder of images, two of each of two classes."""
     for split in ("train", "test"):
         for shade, name in enumerate(("cat", "dog")):
             (tmp_path / "pictures" / split / name).mkdir(parents=True)

@@ -52,7 +52,7 @@ def test_the_network_takes_its_shape_from_the_data_and_its_scheme_from_the_group
 
 
 class Shape:
-    """What a network is told of its data."""
+    """The shape of a data set, all that a network is built for."""
 
     def __init__(self, num_classes: int) -> None:
         self.in_channels = 3

@@ -14,7 +14,7 @@ TINY = {**OPTIONS, "memory_gb": 1, "num_workers": 0, "val_size": 0.25}
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """Three classes of what tiny-imagenet-200 looks like when it is unpacked."""
+    """Write three classes in the layout of an unpacked tiny-imagenet-200."""
     (tmp_path / "wnids.txt").write_text("n03\nn01\nn02\n")
     (tmp_path / "val" / "images").mkdir(parents=True)
     lines = []

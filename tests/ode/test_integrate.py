@@ -22,7 +22,7 @@ def exact(block: ODEBlock, x: Tensor) -> Tensor:
 
 
 class Recorder(nn.Module):
-    """A rate of zero that notes which node was called, and with what."""
+    """A rate of one that records which node was called, and with which state."""
 
     def __init__(self, calls: list) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ def test_equals_torchdiffeq_with_a_look_up_robust_to_rounding(scheme: str, n_bas
 def test_a_right_limit_at_the_end_of_a_step_would_make_rk4_first_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The test of the test above: the knot rule is what gives the order."""
+    """Check the test above: the order follows from the knot rule."""
     right_limit = lambda self, t, from_left: min(int(t * self.n_basis), self.n_basis - 1)  # noqa: E731
     monkeypatch.setattr(PiecewiseConstant, "locate", right_limit)
     scheme = copy.copy(SCHEMES["rk4_classic"])

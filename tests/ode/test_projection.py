@@ -57,7 +57,7 @@ PAIRS = [(a, b) for a, b in itertools.permutations(BASES_AND_SIZES, 2) if a[1] >
 def test_the_residual_of_a_projection_is_orthogonal_to_the_target(
     source: tuple[str, int], target: tuple[str, int]
 ) -> None:
-    """By Gauss's quadrature, an independent implementation of the integrals."""
+    """Compute the integrals by Gauss's quadrature, independently of `projection`."""
     a, b = make_basis(*source), make_basis(*target)
     times, weights = quadrature(np.lcm(a.n_elements, b.n_elements))
     old = torch.randn(a.n_basis, dtype=torch.float64).numpy()
@@ -101,7 +101,7 @@ def test_more_nodes_of_any_basis_come_nearer_to_a_smooth_theta() -> None:
 
 
 def random_network(name: str, n: int, seed: int = 0) -> ContinuousNet:
-    """With weights and statistics that differ from node to node, some of the variances tiny."""
+    """Return a network of different nodes, some of whose running variances are tiny."""
     torch.manual_seed(seed)
     network = ContinuousNet(alpha=2, initial_time_d=n, basis=name, n_time_steps_per=2)
     randomise_statistics(network)
@@ -116,7 +116,7 @@ def randomise_statistics(network: nn.Module) -> None:
 
 
 def variances_at_stages(network: nn.Module, x: Tensor) -> list[Tensor]:
-    """The running variances that batch norms are given in a forward pass."""
+    """Return the running variances that batch norms are given in a forward pass."""
     seen = []
     hooks = [
         module.register_forward_pre_hook(lambda norm, _: seen.append(norm.running_var.clone()))

@@ -36,7 +36,7 @@ def test_a_smaller_last_batch_costs_a_compiled_network_no_compilation(
 def test_a_network_is_compiled_once_for_each_depth(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once: not again for the last, smaller batch of an epoch, nor for validation and testing."""
+    """Nothing is compiled for the last, smaller batch of an epoch, for validation or testing."""
     counter = CompileCounter()
     compile_module = ContinuousNet.compile
     monkeypatch.setattr(
