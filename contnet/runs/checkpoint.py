@@ -80,7 +80,9 @@ def load(path: str) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = "damaged or no checkpoint, or holds objects that would be executed when loaded"
+        reason = (
+            "damaged or no checkpoint, or holds objects that would have to be executed to be read"
+        )
         raise ConfigError(f"{_must_be_ours(path)} is {reason}") from error
     try:
         Record.of(checkpoint)
