@@ -16,7 +16,7 @@ def test_a_malicious_checkpoint_is_not_executed_and_says_why(run: Run, tmp_path:
     for entry in ("train", "evaluate"):
         code, _, err = run(entry, "ckpt_path=evil.ckpt")
         assert (code, err.count("\n")) == (1, 1)
-        assert "holds objects that would be executed when loaded" in err
+        assert "holds objects that would have to be executed to be read" in err
     assert not (tmp_path / "executed").exists()
 
 
