@@ -27,19 +27,16 @@ class ODEBlock(nn.Module):
     settings, not weights: `set_manifestation` changes them on a trained block.
 
     Args:
-        rate: a function that makes one node. A node is any module that maps a state to a tensor
-            of the same shape.
+        rate: makes one node: any module that maps a state to a tensor of the same shape.
         n_basis: number of nodes K.
-        n_time_steps: number of equal steps over t in [0, 1]; K by default. Adaptive schemes choose
-            their own.
+        n_time_steps: equal steps over [0, 1]; K by default. Adaptive schemes choose their own.
         scheme: a name in `SCHEMES` or `ADAPTIVE_SCHEMES`, or a scheme as an object.
         epsilon: factor of the rate. With Euler and epsilon = n_time_steps = K the block is a plain
             stack of x + R(x).
         rtol, atol: tolerances of an adaptive scheme.
         gradient: `backprop`, `checkpoint` or `adjoint`: see `contnet.ode.gradient`.
-        basis: a name in `BASES`: see `contnet.ode.bases`. The K modules that `rate` makes are the
-            nodes of a nodal basis. In others they are the values of theta on K equal intervals,
-            projected onto the basis.
+        basis: a name in `BASES`: see `contnet.ode.bases`. The modules of `rate` are the nodes of a
+            nodal basis. Others have them, as values of theta on K equal intervals, projected.
 
     Raises:
         ValueError: if an argument is out of range, the scheme or the basis is unknown, or
@@ -242,11 +239,9 @@ class ODEBlock(nn.Module):
         interval = self.basis.intervals[element]
         rate_at = self.basis.rate_on(self.nodes, element)
         if self.gradient == "adjoint" and torch.is_grad_enabled():
-            n_steps = self.n_time_steps // self.n_basis
-            (rate,) = self.basis.functions(element)
-            return integrate_with_adjoint(
-                self.scheme, self.nodes[rate], interval, n_steps, self.epsilon, x
-            )
+            n = self.n_time_steps // self.n_basis
+            (k,) = self.basis.functions(element)
+            return integrate_with_adjoint(self.scheme, self.nodes[k], interval, n, self.epsilon, x)
         assert isinstance(self.scheme, AdaptiveScheme)
         return integrate_adaptively(self.scheme, rate_at, interval, self.epsilon, x)
 
