@@ -105,11 +105,8 @@ def _about_unknown_key(key: str, parent: Container) -> str:
 
 
 def options_of(group: str) -> list[str]:
-    """Return the options of a group, those in its folders included.
-
-    A file whose name begins with an underscore is a part of other options.
-    """
-    files = [file for file in (CONF / group).rglob("*.yaml") if not file.name.startswith("_")]
+    """Return the options of a group, those in its folders included."""
+    files = (CONF / group).rglob("*.yaml")
     return sorted(str(file.relative_to(CONF / group).with_suffix("")) for file in files)
 
 

@@ -77,6 +77,7 @@ def observe(network: nn.Module, batches: Batches) -> Outcome:
         torch.cuda.reset_peak_memory_stats(batches.device)
     operations = _count_operations(network, batches)
     logits, labels, seconds, n_f_evals = [], [], [], 0
+    depth = depth_time(network)
     with torch.inference_mode():
         for images, labels_of_batch in batches:
             start = _now(batches)
@@ -85,7 +86,6 @@ def observe(network: nn.Module, batches: Batches) -> Outcome:
             # In 16 bits, the loss would include the rounding error of the logits.
             logits.append(computed.float() if computed.element_size() < 4 else computed)
             labels.append(labels_of_batch)
-            depth = depth_time(network)
             n_f_evals = max(n_f_evals, depth.n_f_evals if depth else 0)
         batch_size = len(logits[0])
         full = [s for s, batch in zip(seconds, logits, strict=True) if len(batch) == batch_size]
