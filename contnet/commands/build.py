@@ -6,7 +6,7 @@ check their own arguments; `rules` checks the keys that go to the constructors o
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,11 +15,11 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.loggers import Logger
 from torch import nn
-from torch.optim import Optimizer
 
 from contnet.commands.failures import config_errors
-from contnet.commands.instantiate import instantiate_trusted
+from contnet.commands.instantiate import check_kind, instantiate
 from contnet.commands.messages import explain
+from contnet.commands.optimization import optimizer, schedule
 from contnet.commands.rules import check_keys
 from contnet.commands.several_processes import check_processes
 from contnet.data import ImageData
@@ -32,7 +32,6 @@ from contnet.training.callbacks.divergence import DivergenceWatch
 from contnet.training.callbacks.refinement import DepthRefinement
 from contnet.training.checkpoint_io import AtomicCheckpointIO
 from contnet.training.classifier import Classifier
-from contnet.training.optimizer import parameter_groups
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +51,8 @@ def check(config: DictConfig) -> None:
         raise ConfigError(explain(error)) from error
     check_keys(config)
     # Constructors check their arguments. For that, any data will do, and epochs of any length.
-    with config_errors("model"):
-        made: nn.Module = instantiate_trusted(config.model, in_channels=3, num_classes=10)
-    _schedule(config)(optimizer(config.optimizer)(made), steps_per_epoch=1000)
+    made: nn.Module = instantiate("model", config.model, in_channels=3, num_classes=10)
+    schedule(config)(optimizer(config.optimizer)(made), steps_per_epoch=1000)
     if config.refine.epochs or depth_time(made) is not None:
         _refinement(config, made, probe=(), probe_name="")
 
@@ -65,8 +63,8 @@ def data(dataset: DictConfig, *, train: bool) -> ImageData:
     Raises:
         ConfigError: if an option of the data set is not allowed, or its files cannot be used.
     """
+    images: ImageData = instantiate("dataset", dataset)
     with config_errors("dataset"):
-        images: ImageData = instantiate_trusted(dataset)
         if train:
             images.load_train()
         images.load_test()
@@ -79,10 +77,10 @@ def network(model: DictConfig, data: ImageData) -> nn.Module:
     Raises:
         ConfigError: if an option of the network is not allowed.
     """
-    with config_errors("model"):
-        made: nn.Module = instantiate_trusted(
-            model, in_channels=data.in_channels, num_classes=data.num_classes
-        )
+    made: nn.Module = instantiate(
+        "model", model, in_channels=data.in_channels, num_classes=data.num_classes
+    )
+    check_kind("model", model, made, nn.Module, "a torch.nn.Module")
     return made
 
 
@@ -109,7 +107,7 @@ def warn_of_long_steps(model: DictConfig, network: nn.Module) -> None:
 
 def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Classifier:
     """Return a network with its loss, optimizer and learning-rate schedule."""
-    make_schedule = _schedule(config)
+    make_schedule = schedule(config)
     if config.compile and len(data.train.labels) < data.batch_size:
         log.warning(
             "compile=true compiles nothing: "
@@ -143,44 +141,6 @@ def _steps_per_epoch(config: DictConfig, data: ImageData) -> int:
     return -(-n_batches // n_accumulated)
 
 
-def optimizer(options: DictConfig) -> Callable[[nn.Module], Optimizer]:
-    """Return a function that makes the optimizer of a network's parameters.
-
-    When the optimizer loads a state, it keeps its own settings, such as learning rate and weight
-    decay. PyTorch would replace them by those of the state. So a run can be resumed with other
-    settings.
-    """
-    decay_all = options.decay_norm_and_bias
-    others = [str(key) for key in options if key != "decay_norm_and_bias"]
-
-    def make(network: nn.Module) -> Optimizer:
-        groups = parameter_groups(network, decay_norm_and_bias=decay_all)
-        with config_errors("optimizer"):
-            made: Optimizer = instantiate_trusted(OmegaConf.masked_copy(options, others))(groups)
-        made.register_load_state_dict_pre_hook(_with_settings_of)
-        return made
-
-    return make
-
-
-def _with_settings_of(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    """Return a state to load, with the settings of the optimizer in place of its own."""
-    groups = zip(optimizer.param_groups, state["param_groups"], strict=True)
-    settings = [{**made, "params": saved["params"]} for made, saved in groups]
-    return {**state, "param_groups": settings}
-
-
-def _schedule(config: DictConfig) -> Callable[..., dict[str, Any]]:
-    def make(optimizer: Optimizer, *, steps_per_epoch: int) -> dict[str, Any]:
-        with config_errors("lr_schedule"):
-            made: dict[str, Any] = instantiate_trusted(config.lr_schedule)(
-                optimizer, epochs=config.epochs, steps_per_epoch=steps_per_epoch
-            )
-        return made
-
-    return make
-
-
 def trainer(
     config: DictConfig,
     classifier: Classifier,
@@ -203,19 +163,19 @@ def trainer(
     """
     without = {"best"} if data.val is None else set()  # nothing to select the best by
     callbacks: list[Callback] = [*more_callbacks, DivergenceWatch()]
-    callbacks += _members("callbacks", config, without)
+    callbacks += _members("callbacks", config, Callback, "a callback of Lightning", without)
     if config.refine.epochs:
         probe_name = "training images" if data.val is None else "validation"
         callbacks.append(_refinement(config, classifier.network, data.probe_loader(), probe_name))
-    loggers: list[Logger] = _members("logger", config)
-    with config_errors("trainer"):
-        made: Trainer = instantiate_trusted(
-            config.trainer,
-            callbacks=callbacks,
-            logger=loggers,
-            enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
-            plugins=[AtomicCheckpointIO(), *(config.trainer.plugins or [])],
-        )
+    loggers: list[Logger] = _members("logger", config, Logger, "a logger of Lightning")
+    made: Trainer = instantiate(
+        "trainer",
+        config.trainer,
+        callbacks=callbacks,
+        logger=loggers,
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
+        plugins=[AtomicCheckpointIO(), *(config.trainer.plugins or [])],
+    )
     check_processes(made, config.trainer, sweeping=sweeping)
     obstacle = refinement.unsupported(made, classifier.configure_optimizers()["optimizer"])
     if config.refine.epochs and obstacle:
@@ -223,13 +183,16 @@ def trainer(
     return made
 
 
-def _members(group: str, config: DictConfig, without: Iterable[str] = ()) -> list[Any]:
+def _members(
+    group: str, config: DictConfig, kind: type, meaning: str, without: Iterable[str] = ()
+) -> list[Any]:
     """Return the objects that a group names, except those that are null or in `without`."""
     made = []
     for name, options in (config.get(group) or {}).items():
         if options and name not in without:
-            with config_errors(f"{group}.{name}"):
-                made.append(instantiate_trusted(options))
+            key = f"{group}.{name}"
+            made.append(instantiate(key, options))
+            check_kind(key, options, made[-1], kind, meaning)
     return made
 
 

@@ -44,6 +44,8 @@ def config_errors(group: str) -> Iterator[None]:
         raise ConfigError(explain(error)) from error
     except REFUSALS as error:
         cause = error.__cause__ if isinstance(error, InstantiationException) else None
+        if isinstance(cause, ConfigError):  # names its key already
+            raise ConfigError(str(cause)) from cause
         raise ConfigError(_refusal(group, cause or error)) from error
 
 

@@ -1,47 +1,183 @@
-"""Instantiation of the objects that a configuration names, from trusted packages only.
+"""Objects that the user's own configuration names.
 
-A configuration may come from somebody else's checkpoint. It names classes and functions to call, so
-a name outside trusted packages is refused before anything is called.
+A configuration that is composed from the command line and the user's folders is the user's program:
+it may name anything that can be imported, also from a Python file in the working directory. What a
+checkpoint holds is data, and passes `trust` first.
 """
 
-from collections.abc import Iterator
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_object, instantiate
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate as build
 from omegaconf import DictConfig, OmegaConf
 
-TRUSTED = ("contnet.", "torch.optim.", "pytorch_lightning.", "torchmetrics.", "torchvision.")
+from contnet.commands.failures import config_errors
+from contnet.errors import ConfigError
+
+LIBRARIES = ("contnet", "torch", "pytorch_lightning", "torchmetrics", "torchvision")
+"""Packages whose refusal of an argument names the argument well enough."""
+
+TRACEBACK = "HYDRA_FULL_ERROR=1 shows the traceback"
+
+MISSING = re.compile(r"missing \d+ required (?:positional|keyword-only) arguments?: '(\w+)'")
 
 
-def instantiate_trusted(config: DictConfig, **arguments: Any) -> Any:
-    """Build the object that a configuration describes, with more arguments for its constructor.
+def instantiate(key: str, node: DictConfig, **arguments: Any) -> Any:
+    """Build the object that a node of the configuration describes.
+
+    Args:
+        key: the key of the node, for messages.
+        node: the name of a class or function as `_target_`, and its arguments.
+        arguments: more arguments, which replace those of the node.
 
     Raises:
-        ValueError: if a `_target_` in it is not of a trusted package.
+        ConfigError: if a name cannot be imported, an argument is not allowed, or the call fails.
     """
-    for target in _targets(OmegaConf.to_container(config, resolve=True)):
-        if not target.startswith(TRUSTED) or not _is_at_home(target):
-            raise ValueError(
-                f"_target_ must name something of {', '.join(TRUSTED)}; got {target!r}"
-            )
-    return instantiate(config, _convert_="all", **arguments)
+    for place, target in targets(OmegaConf.to_container(node, resolve=True), key):
+        _import(place, target)
+    with _call_errors(key, str(node.get("_target_"))):
+        return build(node, _convert_="all", **arguments)
 
 
-def _is_at_home(target: str) -> bool:
-    """Return True unless a trusted module merely imports the object from elsewhere."""
+def factory(key: str, node: DictConfig, **arguments: Any) -> Callable[..., Any]:
+    """Return a function that builds the object of a node, given the arguments still missing.
+
+    Raises:
+        ConfigError: if the name cannot be imported; the function itself, as `instantiate`.
+    """
+    target = str(node.get("_target_"))
+    make = instantiate(key, node, _partial_=True, **arguments)
+
+    def called(*positional: Any, **options: Any) -> Any:
+        with _call_errors(key, target):
+            return make(*positional, **options)
+
+    called.__signature__ = signature(make)  # type: ignore[attr-defined]
+    return called
+
+
+def accepted(make: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+    """Return those of the keyword arguments that a function takes."""
+    parameters = signature(make).parameters
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+        return arguments
+    return {name: value for name, value in arguments.items() if name in parameters}
+
+
+def signature(make: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of a function; of one written in C, that it takes anything."""
     try:
-        home = getattr(get_object(target), "__module__", None)
-    except Exception:  # Hydra reports a name that does not exist
-        return True
-    return f"{home}.".startswith(TRUSTED)
+        return inspect.signature(make)
+    except ValueError:
+        return inspect.signature(lambda *_, **__: None)
 
 
-def _targets(config: Any) -> Iterator[str]:
+def check_kind(key: str, node: DictConfig, made: Any, kind: type, meaning: str) -> None:
+    """Check the type of the object that a node has built.
+
+    Args:
+        key: the key of the node.
+        node: the node.
+        made: the object.
+        kind: the type that it must have.
+        meaning: what such an object is called in a message, such as "an optimizer".
+
+    Raises:
+        ConfigError: if it has another type.
+    """
+    if not isinstance(made, kind):
+        raise ConfigError(
+            f"{key}._target_ must make {meaning}; {node.get('_target_')} made an object of type "
+            f"{type(made).__name__}"
+        )
+
+
+def targets(config: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Yield the key and the value of each `_target_` in a configuration, in plain containers."""
     if isinstance(config, dict):
         if "_target_" in config:
-            yield str(config["_target_"])
-        for value in config.values():
-            yield from _targets(value)
+            yield f"{key}._target_", str(config["_target_"])
+        for name, value in config.items():
+            yield from targets(value, f"{key}.{name}")
     elif isinstance(config, list):
         for value in config:
-            yield from _targets(value)
+            yield from targets(value, key)
+
+
+def is_own(target: str) -> bool:
+    """Return True for a name outside contnet and the libraries that it is built on."""
+    return target.partition(".")[0] not in LIBRARIES
+
+
+def import_from_here(module: str) -> None:
+    """Let a module in the working directory be imported, unless it is installed.
+
+    The directory is the last in the search path, so that no file in it replaces a library.
+    """
+    here = str(Path.cwd())
+    try:
+        installed = importlib.util.find_spec(module.partition(".")[0]) is not None
+    except (ImportError, ValueError):
+        installed = False
+    if not installed and here not in sys.path:
+        sys.path.append(here)
+        importlib.invalidate_caches()
+
+
+def _import(key: str, target: str) -> None:
+    """Import the object that a `_target_` names."""
+    import_from_here(target)
+    module, *names = target.split(".")
+    try:
+        found: Any = importlib.import_module(module)
+        for name in names:
+            module = f"{module}.{name}"
+            found = (
+                getattr(found, name) if hasattr(found, name) else importlib.import_module(module)
+            )
+    except Exception as error:
+        raise ConfigError(
+            f"{key} must name something that can be imported; {target}: {_text(error)}; {TRACEBACK}"
+        ) from error
+
+
+@contextmanager
+def _call_errors(key: str, target: str) -> Iterator[None]:
+    """Translate what a call of `target` raises into a `ConfigError` that names the key."""
+    try:
+        with config_errors(key):
+            yield
+    except ConfigError as error:
+        cause = _raised_by_target(error)
+        missing = MISSING.search(str(cause))
+        if missing and isinstance(cause, TypeError):
+            message = f"{key}.{missing[1]} must be given; {target} needs it"
+            raise ConfigError(message) from error
+        if is_own(target) and "is not an option of" not in str(error):
+            message = f"{key}: {target} cannot be used; {_text(cause)}; {TRACEBACK}"
+            raise ConfigError(message) from error
+        raise
+    except Exception as error:
+        if not is_own(target):
+            raise
+        message = f"{key}: {target} cannot be used; {_text(error)}; {TRACEBACK}"
+        raise ConfigError(message) from error
+
+
+def _raised_by_target(error: ConfigError) -> BaseException:
+    """Return the error that the target raised, of which `error` is the translation."""
+    cause = error.__cause__ or error
+    return (cause.__cause__ or cause) if isinstance(cause, InstantiationException) else cause
+
+
+def _text(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
