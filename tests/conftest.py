@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.processes import ROOT, train
-
-sys.path.append(str(ROOT))  # train.py and evaluate.py are no part of the package
+from tests.processes import train
 
 # Tests run beside each other, one thread each; and what is compared to the last bit is computed
 # alike everywhere.
@@ -42,8 +40,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     monkeypatch.chdir(tmp_path)
 
     def call(entry: str, *overrides: str) -> tuple[int, str, str]:
-        import evaluate
-        import train
+        from contnet.commands import evaluate, train
 
         main = {"train": train.main, "evaluate": evaluate.main}[entry]
         monkeypatch.setattr(sys, "argv", [f"{entry}.py", *overrides])

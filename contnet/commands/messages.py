@@ -19,8 +19,11 @@ from omegaconf.errors import (
 
 from contnet.errors import ConfigError, RunError
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
-"""The folder of Hydra's groups."""
+_PACKAGE = Path(__file__).resolve().parents[1]
+_INSTALLED = _PACKAGE / "conf"
+
+CONF = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "conf"
+"""The folder of Hydra's groups: inside an installed package, and beside it in a checkout."""
 
 
 def is_the_users(error: Exception) -> bool:

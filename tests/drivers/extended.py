@@ -7,9 +7,7 @@ import sys
 from fractions import Fraction
 from importlib import reload
 
-import evaluate
-import train
-from contnet.commands import rules, study_request
+from contnet.commands import evaluate, rules, study_request, train
 from contnet.ode.bases import BASES
 from contnet.ode.basis import Basis
 from contnet.ode.polynomials import Polynomial

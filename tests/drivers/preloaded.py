@@ -5,8 +5,9 @@ from importlib import import_module
 from hydra.core.plugins import Plugins
 
 for name in (
-    *("train", "evaluate", "tests.drivers.train", "torch.utils.tensorboard", "sklearn.datasets"),
+    *("contnet.commands.train", "contnet.commands.evaluate", "tests.drivers.train"),
     *("contnet.commands.build", "contnet.commands.subjects", "contnet.commands.result"),
+    *("torch.utils.tensorboard", "sklearn.datasets"),
     *("contnet.networks.continuous", "contnet.networks.residual", "contnet.data.sources"),
     *("contnet.training.lr_schedule", "contnet.invariance.report.write"),
     *("contnet.training.callbacks.checkpointing", "contnet.training.callbacks.metrics_file"),

@@ -1,4 +1,4 @@
-"""Train as train.py does, with a fault.
+"""Train as contnet-train does, with a fault.
 
     python -m tests.drivers.train --fault NAME:ARGUMENT:... key=value ...
 
@@ -8,7 +8,7 @@ The processes that the run starts itself have its faults, too.
 import os
 import sys
 
-import train
+from contnet.commands import train
 from tests import faults
 
 FAULT = "CONTNET_TEST_FAULT"

@@ -1,0 +1,49 @@
+"""Train a network: `contnet-train [key=value ...]`, or `python train.py` in a checkout.
+
+`contnet-train --help` lists the groups and the keys.
+"""
+
+from omegaconf import DictConfig
+
+from contnet.commands.command_line import entry_point
+from contnet.commands.job import Job
+
+OBJECTIVE = "val_accuracy"
+"""The figure that a search maximises."""
+
+
+@entry_point("train")
+def main(config: DictConfig, job: Job) -> float | None:
+    """Train and test a network, and return its accuracy on the validation images, if any."""
+    earlier = job.earlier_result()
+    if earlier is not None:
+        return earlier.get(OBJECTIVE)
+
+    from pytorch_lightning import seed_everything
+
+    from contnet.commands import build, console, restore, result
+    from contnet.commands.failures import translated_errors
+    from contnet.commands.precision import on_this_machine
+    from contnet.training.callbacks.epoch_metrics import EpochMetrics
+    from contnet.training.callbacks.throughput import Throughput
+
+    console.quieten()
+    build.check(config)
+    config = on_this_machine(config)
+    if job.sweeping:
+        config = restore.unfinished_job(config)
+    seed_everything(config.seed, workers=True, verbose=False)
+    data = build.data(config.dataset, train=True)
+    network = build.network(config.model, data)
+    build.warn_of_long_steps(config.model, network)
+    classifier = build.classifier(config, network, data)
+    throughput, epoch = Throughput(), EpochMetrics()
+    trainer = build.trainer(config, classifier, data, throughput, epoch, sweeping=job.sweeping)
+    restore.check_resumable(config, network)
+
+    with translated_errors():
+        loaders = (data.train_loader(config.seed), data.val_loader())
+        trainer.fit(classifier, *loaders, ckpt_path=config.ckpt_path)
+        tested = trainer.test(classifier, data.test_loader(), verbose=False)[0]
+    metrics = {**epoch.last, **tested}
+    return result.training(config, network, trainer, throughput, metrics, job).get(OBJECTIVE)
