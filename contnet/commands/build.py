@@ -22,14 +22,17 @@ from contnet.commands.messages import explain
 from contnet.commands.optimization import optimizer, schedule
 from contnet.commands.rules import check_keys
 from contnet.commands.several_processes import check_processes
+from contnet.commands.tracking import check_installed
 from contnet.data import ImageData
 from contnet.data.normalise import Normalise
 from contnet.errors import ConfigError
 from contnet.ode.depth_time import depth_time
 from contnet.ode.schemes import Scheme
+from contnet.runs.resume import flat
 from contnet.training.callbacks import refinement
 from contnet.training.callbacks.divergence import DivergenceWatch
 from contnet.training.callbacks.refinement import DepthRefinement
+from contnet.training.callbacks.tracking import HyperParameters
 from contnet.training.checkpoint_io import AtomicCheckpointIO
 from contnet.training.classifier import Classifier
 
@@ -50,6 +53,7 @@ def check(config: DictConfig) -> None:
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error
     check_keys(config)
+    check_installed(config)
     # Constructors check their arguments. For that, any data will do, and epochs of any length.
     made: nn.Module = instantiate("model", config.model, in_channels=3, num_classes=10)
     schedule(config)(optimizer(config.optimizer)(made), steps_per_epoch=1000)
@@ -162,7 +166,8 @@ def trainer(
             exclude each other.
     """
     without = {"best"} if data.val is None else set()  # nothing to select the best by
-    callbacks: list[Callback] = [*more_callbacks, DivergenceWatch()]
+    parameters = flat(OmegaConf.to_container(config, resolve=True))
+    callbacks: list[Callback] = [*more_callbacks, DivergenceWatch(), HyperParameters(parameters)]
     callbacks += _members("callbacks", config, Callback, "a callback of Lightning", without)
     if config.refine.epochs:
         probe_name = "training images" if data.val is None else "validation"

@@ -24,6 +24,7 @@ from contnet.commands.messages import CONF, explain, is_the_users
 from contnet.commands.overrides import for_this_process, how_to_resume, with_newest_checkpoint
 from contnet.commands.session import Session, current, session
 from contnet.commands.sweep_summary import save_failure, write_summary
+from contnet.commands.tracking import own_run
 from contnet.errors import ConfigError, Refusal, RunError, StopRun
 from contnet.processes import rank
 from contnet.runs.folder import RECORD, SWEEP_RECORD
@@ -91,7 +92,8 @@ def _execute(command: str, task: Task, config: DictConfig) -> Any:
         opened.folder = job.folder
     keep_freed_memory()
     try:
-        return task(config, job)
+        with own_run():
+            return task(config, job)
     except StopRun as stop:
         _print(f"{stop.reason}; {how_to_resume(command, job.folder, job.start)}")
         raise

@@ -84,8 +84,6 @@ def _log(logger: Logger, parameters: dict[str, Any], final: dict[str, float]) ->
     if isinstance(logger, TensorBoardLogger):  # shows test metrics next to hyper-parameters
         tested = {name: value for name, value in final.items() if name.startswith("test_")}
         logger.log_hyperparams(parameters, metrics=tested)
-    else:
-        logger.log_hyperparams(parameters)
     logger.finalize("success")
 
 

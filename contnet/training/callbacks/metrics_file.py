@@ -36,6 +36,10 @@ class MetricsFile(Logger):
     def version(self) -> str:
         return ""
 
+    @property
+    def save_dir(self) -> str:
+        return str(self.path.parent)
+
     @rank_zero_only
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Write nothing: the record of the run holds the configuration."""
