@@ -21,12 +21,52 @@ REMARKS = (
 )
 """Parts of warnings about choices that this program has made on purpose."""
 
+LIGHTNING = "pytorch_lightning"
+"""The name of Lightning's package, which is that of its log."""
+
+CHATTER = {
+    "utilities.rank_zero": (
+        "Tip: ",
+        "GPU available",
+        "TPU available",
+        "was configured so",
+        "`max_epochs=",
+        "the checkpoint path at",
+        "from the checkpoint at",
+        "Loading `train_dataloader`",
+        "Automatic Mixed Precision",
+        "Detected KeyboardInterrupt",
+    ),
+    "accelerators.cuda": ("CUDA_VISIBLE_DEVICES",),
+    "loggers.mlflow": ("Creating it.",),
+    "trainer.connectors.checkpoint_connector": ("weights_only",),
+    "trainer.connectors.signal_connector": ("SIGTERM", "SLURM auto-requeueing"),
+}
+"""Parts of what Lightning logs about itself, by the module that logs them.
+
+Its reports stay: those of profilers, the summary of a network, and why a training stopped.
+"""
+
+
+def _without(parts: tuple[str, ...]) -> Callable[[logging.LogRecord], bool]:
+    """Return a filter of a log that rejects each message with one of `parts`."""
+    return lambda record: not any(part in record.getMessage() for part in parts)
+
+
+# Made once: a log does not take the same filter twice.
+_FILTERS = {module: _without(parts) for module, parts in CHATTER.items()}
+
 
 def quieten() -> None:
-    """Silence Lightning's remarks about itself, but not its warnings about settings of a run."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    """Silence Lightning's remarks about itself, but neither its reports nor its other warnings."""
     for remark in REMARKS:
         warnings.filterwarnings("ignore", message=f".*{remark}")
+    for module, without_chatter in _FILTERS.items():
+        logging.getLogger(f"{LIGHTNING}.{module}").addFilter(without_chatter)
+    lightning = logging.getLogger(LIGHTNING)
+    if logging.getLogger().hasHandlers():  # Hydra's, which write to the run's log as well
+        lightning.handlers.clear()
+        lightning.propagate = True
 
 
 @contextmanager

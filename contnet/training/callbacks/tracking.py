@@ -45,7 +45,7 @@ class WandbRun(WandbLogger):
         """The run; it starts when it is first asked for."""
         from wandb.errors import Error
 
-        with _refused("wandb", Error):
+        with _refused("wandb", Error, "; logger.wandb.offline=true keeps the run in its folder"):
             return super().experiment
 
 
@@ -111,11 +111,11 @@ def address(tracking_uri: str | None) -> str:
 
 
 @contextmanager
-def _refused(name: str, kind: type[Exception]) -> Iterator[None]:
+def _refused(name: str, kind: type[Exception], advice: str = "") -> Iterator[None]:
     try:
         yield
     except kind as error:
-        raise ConfigError(f"logger={name}: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"logger={name}: {' '.join(str(error).split())}{advice}") from error
 
 
 class HyperParameters(Callback):
