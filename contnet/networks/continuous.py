@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from contnet import arguments
 from contnet.networks.units import (
-    ResidualUnit,
     initialise,
     initialise_rate,
     make_head,
+    make_node,
     make_segments,
     make_stem,
+    make_unit,
 )
 from contnet.ode.bases import make_basis
 from contnet.ode.block import ODEBlock, Origin
@@ -60,9 +61,14 @@ class ContinuousNet(nn.Module):
         activation_before_conv: pre-activation units, and a batch norm before the pooling.
         widen_factor: factor of the channels of the segments, but not of the stem. If it is given,
             the first stitch is left out where it widens nothing.
+        rate: a function that makes a rate of your own, as rate(channels=16). It must map
+            (N, channels, H, W) to the same shape. It replaces the residual units in every ODE
+            block, and keeps the weights that it starts with. The options `batch_norm`, `stitch` and
+            `activation_before_conv` then shape the stem, the stitches and the head alone.
 
     Raises:
-        ValueError: if an argument is out of range or the scheme unknown.
+        ValueError: if an argument is out of range, the scheme is unknown, or `use_skipinit` is set
+            for a rate of your own, which has no such factor.
     """
 
     def __init__(
@@ -83,6 +89,7 @@ class ContinuousNet(nn.Module):
         widen_factor: int | None = None,
         gradient: str = "backprop",
         basis: str = "piecewise_constant",
+        rate: Callable[..., nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self._compute = ContinuousNet._logits
@@ -93,21 +100,22 @@ class ContinuousNet(nn.Module):
         n_time_steps = initial_time_d * n_time_steps_per
         epsilon = float(initial_time_d) if time_epsilon is None else time_epsilon
         arguments.number("time_epsilon", epsilon, minimum=0, exclusive=True)
-        unit = _unit(batch_norm, use_skipinit, activation_before_conv)
+        unit = make_unit(batch_norm, use_skipinit, activation_before_conv)
         residual = unit if arguments.boolean("stitch", stitch) else None
         widths = _widths(alpha, widen_factor)
 
         self.stem = make_stem(in_channels, alpha, batch_norm=batch_norm)
         self.stitches, nodes = make_segments(
             (alpha, *widths),
-            unit,
+            make_node(unit, rate, use_skipinit),
             residual,
             initial_time_d,
             epsilon / n_time_steps,
             stitch and widen_factor is None,
         )
         head = make_head(widths[-1], num_classes, batch_norm=batch_norm and activation_before_conv)
-        _initialise([self.stem, self.stitches, *nodes, head], nodes)
+        ours = nodes if rate is None else []
+        _initialise([self.stem, self.stitches, *ours, head], ours)
         block = partial(
             ODEBlock,
             n_basis=initial_time_d,
@@ -204,18 +212,6 @@ class WideContinuousNet(ContinuousNet):
             activation_before_conv=activation_before_conv,
             **options,
         )
-
-
-def _unit(
-    batch_norm: bool, use_skipinit: bool, activation_before_conv: bool
-) -> Callable[..., ResidualUnit]:
-    """Return a function of channels in, channels out and stride that makes residual units."""
-    return partial(
-        ResidualUnit,
-        batch_norm=arguments.boolean("batch_norm", batch_norm),
-        use_skipinit=arguments.boolean("use_skipinit", use_skipinit),
-        activation_before_conv=arguments.boolean("activation_before_conv", activation_before_conv),
-    )
 
 
 def _widths(alpha: int, widen_factor: int | None) -> tuple[int, ...]:

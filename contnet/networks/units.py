@@ -10,6 +10,7 @@ segment's state to the next one's.
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -101,6 +102,41 @@ class ResidualUnit(nn.Sequential):
         super().__init__(OrderedDict((name, layers[name]) for name in order))
 
 
+def make_unit(
+    batch_norm: bool, use_skipinit: bool, activation_before_conv: bool
+) -> Callable[..., ResidualUnit]:
+    """Return a function of channels in, channels out and stride that makes residual units."""
+    return partial(
+        ResidualUnit,
+        batch_norm=arguments.boolean("batch_norm", batch_norm),
+        use_skipinit=arguments.boolean("use_skipinit", use_skipinit),
+        activation_before_conv=arguments.boolean("activation_before_conv", activation_before_conv),
+    )
+
+
+def make_node(
+    unit: Callable[..., nn.Module], rate: Callable[..., nn.Module] | None, use_skipinit: bool
+) -> Callable[[int], nn.Module]:
+    """Return a function of the channels that makes a node: a residual unit, or the user's rate.
+
+    Raises:
+        ValueError: if `rate` cannot be called, or `use_skipinit` is set for it.
+    """
+    if rate is None:
+        return lambda channels: unit(channels, channels)
+    if not callable(rate):
+        raise ValueError(
+            "rate must be null or the name of a class as rate._target_, which makes a module from "
+            f"channels=..., got {rate!r}"
+        )
+    if use_skipinit:
+        raise ValueError(
+            "use_skipinit must be false with model.rate, whose rates have no such factor; multiply "
+            "by contnet.networks.units.SkipInit in the rate instead"
+        )
+    return lambda channels: rate(channels=channels)
+
+
 class SkipConnection(nn.Module):
     """shortcut(x) + epsilon F(x), of shapes as `ResidualUnit`."""
 
@@ -139,7 +175,7 @@ def make_stitch(
 
 def make_segments(
     widths: tuple[int, ...],
-    unit: Callable[..., ResidualUnit],
+    node: Callable[[int], nn.Module],
     residual: Callable[..., ResidualUnit] | None,
     n_nodes: int,
     epsilon: float,
@@ -147,8 +183,8 @@ def make_segments(
 ) -> tuple[nn.ModuleList, list[nn.ModuleList]]:
     """Return the stitches and the ODE blocks' nodes of three segments.
 
-    `widths` are the channels of the stem and of each segment. Without `first_stitch` the first
-    segment has none, unless it is wider than the stem.
+    `widths` are the channels of the stem and of each segment, and `node` makes a node of that many
+    channels. Without `first_stitch` the first segment has none, unless it is wider than the stem.
     """
     stitches, nodes = nn.ModuleList(), []
     for stride, (incoming, channels) in zip((1, 2, 2), pairwise(widths), strict=True):
@@ -156,7 +192,7 @@ def make_segments(
             stitches.append(nn.Identity())
         else:
             stitches.append(make_stitch(incoming, channels, stride, residual, epsilon))
-        nodes.append(nn.ModuleList(unit(channels, channels) for _ in range(n_nodes)))
+        nodes.append(nn.ModuleList(node(channels) for _ in range(n_nodes)))
     return stitches, nodes
 
 
