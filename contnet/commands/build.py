@@ -19,18 +19,27 @@ from torch import nn
 from contnet.commands.failures import config_errors
 from contnet.commands.instantiate import check_kind, instantiate
 from contnet.commands.messages import explain
+from contnet.commands.named import (
+    is_of_contnet,
+    load_data,
+    name_of,
+    network_factory,
+    rate_of,
+)
 from contnet.commands.optimization import optimizer, schedule
+from contnet.commands.probe import check_shapes
 from contnet.commands.rules import check_keys
 from contnet.commands.several_processes import check_processes
 from contnet.commands.tracking import check_installed
 from contnet.data import ImageData
-from contnet.data.normalise import Normalise
 from contnet.errors import ConfigError
+from contnet.ode.block import ODEBlock
 from contnet.ode.depth_time import depth_time
 from contnet.ode.schemes import Scheme
 from contnet.runs.resume import flat
 from contnet.training.callbacks import refinement
 from contnet.training.callbacks.divergence import DivergenceWatch
+from contnet.training.callbacks.plateau import PlateauSteps
 from contnet.training.callbacks.refinement import DepthRefinement
 from contnet.training.callbacks.tracking import HyperParameters
 from contnet.training.checkpoint_io import AtomicCheckpointIO
@@ -54,8 +63,13 @@ def check(config: DictConfig) -> None:
         raise ConfigError(explain(error)) from error
     check_keys(config)
     check_installed(config)
-    # Constructors check their arguments. For that, any data will do, and epochs of any length.
-    made: nn.Module = instantiate("model", config.model, in_channels=3, num_classes=10)
+    name_of("dataset", config.dataset)
+    # Constructors check their arguments. For that, any data will do, and epochs of any length. Only
+    # a network of the user's own may need its own data: a block stands in for it.
+    make = network_factory(config.model)
+    made: nn.Module = ODEBlock(lambda: nn.Linear(1, 1))
+    if is_of_contnet(config.model):
+        made = make(in_channels=3, num_classes=10)
     schedule(config)(optimizer(config.optimizer)(made), steps_per_epoch=1000)
     if config.refine.epochs or depth_time(made) is not None:
         _refinement(config, made, probe=(), probe_name="")
@@ -67,7 +81,7 @@ def data(dataset: DictConfig, *, train: bool) -> ImageData:
     Raises:
         ConfigError: if an option of the data set is not allowed, or its files cannot be used.
     """
-    images: ImageData = instantiate("dataset", dataset)
+    images = load_data(dataset)
     with config_errors("dataset"):
         if train:
             images.load_train()
@@ -79,12 +93,15 @@ def network(model: DictConfig, data: ImageData) -> nn.Module:
     """Return a network with random weights, for the channels and classes of the data.
 
     Raises:
-        ConfigError: if an option of the network is not allowed.
+        ConfigError: if an option of the network is not allowed, or a network or rate of the user's
+            own returns a wrong shape for one image.
     """
-    made: nn.Module = instantiate(
-        "model", model, in_channels=data.in_channels, num_classes=data.num_classes
-    )
-    check_kind("model", model, made, nn.Module, "a torch.nn.Module")
+    made = network_factory(model)(in_channels=data.in_channels, num_classes=data.num_classes)
+    rate = rate_of(model)
+    if rate or not is_of_contnet(model):
+        with config_errors("dataset"):
+            image = data.normalise(channels_last=False)(data.test_sample(1))
+        check_shapes(made, image, data.num_classes, name_of("model", model), rate)
     return made
 
 
@@ -112,7 +129,8 @@ def warn_of_long_steps(model: DictConfig, network: nn.Module) -> None:
 def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Classifier:
     """Return a network with its loss, optimizer and learning-rate schedule."""
     make_schedule = schedule(config)
-    if config.compile and len(data.train.labels) < data.batch_size:
+    has_val = data.val is not None and config.trainer.limit_val_batches != 0
+    if config.compile and len(data.train) < data.batch_size:
         log.warning(
             "compile=true compiles nothing: "
             f"no batch has dataset.batch_size={data.batch_size} images"
@@ -120,11 +138,13 @@ def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Class
     plain: Any = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     return Classifier(
         network,
-        Normalise(data.mean, data.std, channels_last=config.channels_last),
+        data.normalise(channels_last=config.channels_last),
         data.classes,
         optimizer(config.optimizer),
         # A function: steps are counted once the number of processes is known, in fit.
-        lambda made: make_schedule(made, steps_per_epoch=_steps_per_epoch(config, data)),
+        lambda made: make_schedule(
+            made, steps_per_epoch=_steps_per_epoch(config, data), has_val=has_val
+        ),
         plain,
         seed=config.seed,
         label_smoothing=config.label_smoothing,
@@ -172,6 +192,7 @@ def trainer(
     if config.refine.epochs:
         probe_name = "training images" if data.val is None else "validation"
         callbacks.append(_refinement(config, classifier.network, data.probe_loader(), probe_name))
+    callbacks.append(PlateauSteps())  # the last: the others show the rate of the epoch
     loggers: list[Logger] = _members("logger", config, Logger, "a logger of Lightning")
     made: Trainer = instantiate(
         "trainer",

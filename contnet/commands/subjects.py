@@ -15,7 +15,6 @@ from contnet.commands.environment import environment
 from contnet.commands.failures import config_errors
 from contnet.commands.restore import restore_network
 from contnet.data import ImageData
-from contnet.data.normalise import Normalise
 from contnet.errors import ConfigError
 from contnet.invariance.convergence import N_SAMPLE
 from contnet.invariance.manifestation import Manifestation
@@ -70,7 +69,7 @@ class _Loader:
         images = self._load_images(trained.dataset)
         _check_classes(path, record.classes, images.classes)
         trainer = evaluator(trained.trainer.precision, self.config.trainer.accelerator)
-        normalise = Normalise(images.mean, images.std, channels_last=trained.channels_last)
+        normalise = images.normalise(channels_last=trained.channels_last)
         network = restore_network(checkpoint, trained, images)
         network = network.to(memory_format=normalise.memory_format)
         for module in (network, normalise):

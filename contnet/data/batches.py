@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from contnet.data.images import Images
 from contnet.data.randomness import keyed_generator
+from contnet.errors import ConfigError
 from contnet.processes import rank_and_world_size
 
 
@@ -121,9 +122,14 @@ class BatchLoader(DataLoader[tuple[Tensor, Tensor]]):
     def __iter__(self) -> Any:
         # A generator: nothing may be fetched before Lightning has set the epoch.
         self._position = self.sampler.n_skipped
-        for batch in super().__iter__():
-            self._position += 1
-            yield batch
+        try:
+            for batch in super().__iter__():
+                self._position += 1
+                yield batch
+        except ConfigError as error:
+            # From a worker it comes with a traceback, of which the last line is the message.
+            message = str(error).rstrip().rpartition("\n")[2]
+            raise ConfigError(message.partition("ConfigError: ")[2] or message) from error
 
     def state_dict(self) -> dict[str, int]:
         """Return the number of batches of the epoch that have been loaded."""
@@ -135,7 +141,7 @@ class BatchLoader(DataLoader[tuple[Tensor, Tensor]]):
 
 
 class BatchDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Batches made from their plans: images, uint8 (N, C, H, W), and labels, int64 (N,)."""
+    """Batches made from their plans: images (N, C, H, W) as stored, and labels, int64 (N,)."""
 
     def __init__(self, images: Images, augmentation: Augmentation | None = None) -> None:
         self.images = images
@@ -143,12 +149,12 @@ class BatchDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, plan: BatchPlan) -> tuple[Tensor, Tensor]:
         own = plan.indices[plan.share]
-        pixels = self.images.take(own)
+        pixels, labels = self.images.take(own, plan.key[:2])
         if self.augmentation is not None:
             # Drawn for the global batch: the number of processes makes no difference.
             draws = self.augmentation.draw(len(plan.indices), keyed_generator(*plan.key))
             pixels = self.augmentation.apply(pixels, draws[plan.share])
-        return pixels.permute(0, 3, 1, 2), self.images.labels[own]
+        return pixels.permute(0, 3, 1, 2), labels
 
 
 def batch_loader(
@@ -162,7 +168,7 @@ def batch_loader(
     """Return a loader of batches of `images`, shuffled if there is a seed."""
     return BatchLoader(
         BatchDataset(images, augmentation),
-        sampler=Batches(len(images.labels), batch_size, seed),
+        sampler=Batches(len(images), batch_size, seed),
         batch_size=None,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,

@@ -9,13 +9,14 @@ from torch.utils.data import DataLoader
 from contnet import arguments
 from contnet.data.batches import Augmentation, batch_loader
 from contnet.data.images import Images
+from contnet.data.normalise import Normalise
 from contnet.data.randomness import keyed_generator
 
 N_PROBE = 2048
 """Number of training images to evaluate during training if there are no validation images."""
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
-"""Batches: images, uint8 (N, C, H, W), and labels, int64 (N,)."""
+"""Batches: images (N, C, H, W), uint8 or float32, and labels, int64 (N,)."""
 
 
 class ImageData:
@@ -28,6 +29,7 @@ class ImageData:
         train, test: the images as the data set is published.
         classes: the names of the classes, in the order of the labels.
         mean, std: of each channel, of pixels in [0, 1]; the network receives (pixel - mean) / std.
+            Without them it receives the pixels as they are, and a pixel of 255 as 255.
         crop_padding: width in pixels of the black border that a training image gets before a random
             crop of its former size.
         horizontal_flip: mirror half of the training images.
@@ -47,10 +49,10 @@ class ImageData:
         test: Images,
         classes: Sequence[str],
         *,
-        mean: Sequence[float],
-        std: Sequence[float],
-        crop_padding: int,
-        horizontal_flip: bool,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        crop_padding: int = 0,
+        horizontal_flip: bool = False,
         batch_size: int,
         test_batch_size: int,
         val_size: float,
@@ -61,14 +63,10 @@ class ImageData:
         arguments.number("val_size", val_size, minimum=0, below=1)
         arguments.integer("split_seed", split_seed, minimum=0)
         self.classes = tuple(classes)
-        self.mean = _per_channel("mean", mean, train.channels)
-        self.std = _per_channel("std", std, train.channels)
-        if min(self.std) <= 0:
-            raise ValueError(f"std must be greater than 0 in every channel, got {list(self.std)}")
-        self.augmentation = Augmentation(
-            arguments.integer("crop_padding", crop_padding, minimum=0),
-            arguments.boolean("horizontal_flip", horizontal_flip),
-        )
+        self._statistics = _statistics(mean, std, train.channels)
+        padding = arguments.integer("crop_padding", crop_padding, minimum=0)
+        flip = arguments.boolean("horizontal_flip", horizontal_flip)
+        self.augmentation = Augmentation(padding, flip) if padding or flip else None
         self.batch_size = arguments.integer("batch_size", batch_size, minimum=1)
         self.test_batch_size = arguments.integer("test_batch_size", test_batch_size, minimum=1)
         self.num_workers = arguments.integer("num_workers", num_workers, minimum=0)
@@ -90,6 +88,12 @@ class ImageData:
     def num_classes(self) -> int:
         """Number of classes, including classes without images."""
         return len(self.classes)
+
+    def normalise(self, *, channels_last: bool) -> Normalise:
+        """Return the module that maps the batches of this data set to the input of a network."""
+        if self._statistics is None:
+            return Normalise((0.0,), (1.0,), white=1, channels_last=channels_last)
+        return Normalise(*self._statistics, channels_last=channels_last)
 
     def load_train(self) -> None:
         """Load the training and validation images, if they are meant to be kept in memory."""
@@ -140,13 +144,13 @@ class ImageData:
         )
 
     def _train_sample(self, n_images: int) -> Images:
-        chosen = torch.randperm(len(self.train.labels), generator=keyed_generator(0))[:n_images]
+        chosen = torch.randperm(len(self.train), generator=keyed_generator(0))[:n_images]
         return self.train.subset(chosen)
 
     def test_sample(self, n_images: int) -> Tensor:
-        """Return test images evenly spaced in the set, uint8 (n_images, C, H, W)."""
-        spread = torch.linspace(0, len(self.test.labels) - 1, n_images).long()
-        return self.test.take(spread).permute(0, 3, 1, 2)
+        """Return test images evenly spaced in the set, (n_images, C, H, W) as stored."""
+        spread = torch.linspace(0, len(self.test) - 1, n_images).long()
+        return self.test.take(spread)[0].permute(0, 3, 1, 2)
 
 
 def stratified_share(labels: Tensor, share: float, seed: int) -> Tensor:
@@ -169,11 +173,24 @@ def stratified_share(labels: Tensor, share: float, seed: int) -> Tensor:
     return chosen
 
 
-def _per_channel(name: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
-    allowed = isinstance(values, Sequence) and all(
-        isinstance(v, int | float) and not isinstance(v, bool) for v in values
-    )
-    if not allowed or len(values) != channels:
+def _statistics(
+    mean: Sequence[float] | None, std: Sequence[float] | None, channels: int
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Return the checked mean and std, or None if both are None."""
+    if mean is None and std is None:
+        return None
+    means, stds = _per_channel("mean", mean, channels), _per_channel("std", std, channels)
+    if min(stds) <= 0:
+        raise ValueError(f"std must be greater than 0 in every channel, got {list(stds)}")
+    return means, stds
+
+
+def _per_channel(name: str, values: Sequence[float] | None, channels: int) -> tuple[float, ...]:
+    if (
+        not isinstance(values, Sequence)
+        or len(values) != channels
+        or any(isinstance(v, bool) or not isinstance(v, int | float) for v in values)
+    ):
         raise ValueError(
             f"{name} must be a list of {channels} numbers, one for each channel, got {values!r}"
         )

@@ -23,6 +23,9 @@ from torch import Tensor
 class Images(Protocol):
     """N labelled images of one size."""
 
+    def __len__(self) -> int:
+        """Return the number of images N."""
+
     @property
     def labels(self) -> Tensor:
         """The labels, int64 (N,)."""
@@ -38,8 +41,12 @@ class Images(Protocol):
     def fingerprint(self) -> bytes:
         """Identify the images and labels: equal data, equal digest."""
 
-    def take(self, indices: Tensor) -> Tensor:
-        """Return the pixels of the images at `indices`, uint8 (len(indices), H, W, C)."""
+    def take(self, indices: Tensor, key: tuple[int, ...] = (0, 0)) -> tuple[Tensor, Tensor]:
+        """Return the pixels (n, H, W, C) and the labels (n,) of the images at n indices.
+
+        Pixels are uint8; those of the user's own data sets may be float32. `key` is that of the
+        random numbers of such a data set: the seed and the epoch.
+        """
 
     def subset(self, indices: Tensor) -> "Images":
         """Return the images at `indices` as a set."""
@@ -57,6 +64,9 @@ class ArrayImages:
 
     in_memory: ClassVar[bool] = True
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
     @property
     def channels(self) -> int:
         return self.pixels.shape[-1]
@@ -67,8 +77,8 @@ class ArrayImages:
             b"".join(hashlib.sha256(np.ascontiguousarray(a).data).digest() for a in arrays)
         ).digest()
 
-    def take(self, indices: Tensor) -> Tensor:
-        return self.pixels[indices]
+    def take(self, indices: Tensor, key: tuple[int, ...] = (0, 0)) -> tuple[Tensor, Tensor]:
+        return self.pixels[indices], self.labels[indices]
 
     def subset(self, indices: Tensor) -> "ArrayImages":
         return ArrayImages(self.pixels[indices], self.labels[indices])
@@ -96,6 +106,9 @@ class FileImages:
     channels: int = 3
     in_memory: ClassVar[bool] = False
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
     def fingerprint(self) -> bytes:
         """Identify the files by names, sizes and times; reading them would take too long."""
         facts = [
@@ -105,8 +118,9 @@ class FileImages:
             repr((facts, self.labels.tolist(), self.image_size)).encode()
         ).digest()
 
-    def take(self, indices: Tensor) -> Tensor:
-        return torch.from_numpy(np.stack([self._decode(self.files[i]) for i in indices.tolist()]))
+    def take(self, indices: Tensor, key: tuple[int, ...] = (0, 0)) -> tuple[Tensor, Tensor]:
+        pixels = np.stack([self._decode(self.files[i]) for i in indices.tolist()])
+        return torch.from_numpy(pixels), self.labels[indices]
 
     def subset(self, indices: Tensor) -> "FileImages":
         files = [self.files[i] for i in indices.tolist()]

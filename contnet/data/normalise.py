@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 
 class Normalise(nn.Module):
-    """Map uint8 pixels (N, C, H, W) to (pixel / 255 - mean) / std in floating point.
+    """Map pixels (N, C, H, W) to (pixel / white - mean) / std in floating point.
 
     Args:
         mean, std: of each channel, of pixels in [0, 1].
+        white: the value of a pixel of full brightness, 255 in uint8.
         channels_last: return the channels-last memory format, in which convolutions are fastest.
     """
 
@@ -18,13 +19,18 @@ class Normalise(nn.Module):
     std: Tensor
 
     def __init__(
-        self, mean: Sequence[float], std: Sequence[float], *, channels_last: bool = True
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        white: int = 255,
+        channels_last: bool = True,
     ) -> None:
         super().__init__()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         # Not in the state dictionary: the configuration, which a checkpoint records, has them.
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1) * 255, persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1) * white, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1) * white, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         normalised = (images - self.mean) / self.std

@@ -1,0 +1,111 @@
+"""Networks and data sets by name: those of this package, and the user's own.
+
+A network of the user's own is any module that takes `in_channels` and `num_classes`. Data of the
+user's own are an `ImageData`, or data sets of PyTorch. The keys that all data sets share go to the
+constructor where it takes them.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from omegaconf import DictConfig, open_dict
+from torch import nn
+
+from contnet.commands.failures import config_errors
+from contnet.commands.instantiate import accepted, check_kind, factory
+from contnet.data import ImageData
+from contnet.data.datasets import from_datasets
+from contnet.errors import ConfigError
+
+BATCHES = ("batch_size", "test_batch_size", "val_size", "split_seed", "num_workers")
+"""The keys of conf/batches.yaml, which every data set has."""
+
+
+def name_of(key: str, node: DictConfig) -> str:
+    """Return the name of the class or function that a node names.
+
+    Raises:
+        ConfigError: if it is missing.
+    """
+    if node.get("_target_") is None:
+        raise ConfigError(f"{key}._target_ must be given, as {key}._target_=package.module.Name")
+    return str(node._target_)
+
+
+def is_of_contnet(model: DictConfig) -> bool:
+    """Return True for a network of this package, which computes images of any channels."""
+    return name_of("model", model).startswith("contnet.")
+
+
+def rate_of(model: DictConfig) -> str:
+    """Return the name of the user's own rate in a network's node, or "" where there is none."""
+    rate = model.get("rate")
+    return name_of("model.rate", rate) if isinstance(rate, DictConfig) else ""
+
+
+def network_factory(model: DictConfig) -> Callable[..., nn.Module]:
+    """Return a function of `in_channels` and `num_classes` that makes the network of a node.
+
+    Raises:
+        ConfigError: if a name cannot be imported, or the network does not take the two arguments;
+            the function itself, if an option is not allowed.
+    """
+    name = name_of("model", model)
+    options, rates = model, {}
+    if rate_of(model):
+        options = _without(model, "rate")
+        rates = {"rate": _rate_factory(model.rate)}
+    make = factory("model", options)
+    needed = {"in_channels": 0, "num_classes": 0, **rates}
+    for argument in needed:
+        if argument not in accepted(make, **needed):
+            raise ConfigError(f"model._target_ must take {argument}; {name} has no such argument")
+
+    def made(*, in_channels: int, num_classes: int) -> nn.Module:
+        network: nn.Module = make(in_channels=in_channels, num_classes=num_classes, **rates)
+        check_kind("model", model, network, nn.Module, "a torch.nn.Module")
+        return network
+
+    return made
+
+
+def _rate_factory(node: DictConfig) -> Callable[..., nn.Module]:
+    make = factory("model.rate", node)
+
+    def rate(*, channels: int) -> nn.Module:
+        made: nn.Module = make(channels=channels)
+        check_kind("model.rate", node, made, nn.Module, "a torch.nn.Module")
+        return made
+
+    return rate
+
+
+def load_data(dataset: DictConfig) -> ImageData:
+    """Return the data set of a node, without reading more than its constructor does.
+
+    Raises:
+        ConfigError: if an option is not allowed, or it makes something else than data.
+    """
+    name = name_of("dataset", dataset)
+    shared = {key: dataset[key] for key in BATCHES if key in dataset}
+    make = factory("dataset", _without(dataset, *BATCHES))
+    made: Any = make(**accepted(make, **shared))
+    if isinstance(made, ImageData):
+        return made
+    for key in BATCHES:
+        if key not in shared:
+            raise ConfigError(
+                f"dataset.{key} must be given; the line `defaults: [/batches@_here_, _self_]` in "
+                "the YAML of the data set gives it a value"
+            )
+    with config_errors("dataset"):
+        return from_datasets(made, name, **shared)
+
+
+def _without(node: DictConfig, *keys: str) -> DictConfig:
+    """Return a node without some of its keys; the others still refer to other groups."""
+    copied = node.copy()
+    with open_dict(copied):
+        for key in keys:
+            copied.pop(key, None)
+    return copied
