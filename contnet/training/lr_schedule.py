@@ -4,6 +4,7 @@ Each function returns a schedule in Lightning's form: the scheduler, and the int
 an epoch or a batch.
 """
 
+import sys
 import warnings
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -11,11 +12,22 @@ from math import cos, pi
 from typing import Any
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from contnet import arguments
+from contnet.errors import ConfigError
 
-Schedule = dict[str, LRScheduler | str]
+Schedule = dict[str, Any]
+
+MONITORS = ("val_loss", "val_accuracy", "train_loss", "train_accuracy")
+"""The metrics that a schedule can follow."""
+
+NEVER = sys.maxsize
+"""The number of epochs between two steps of a scheduler that Lightning is not to step itself.
+
+Lightning steps a scheduler that follows a metric after it has saved the checkpoint of the epoch. A
+resumed run would lack that step. `callbacks.plateau` steps before.
+"""
 
 
 class Resumable(LRScheduler):
@@ -33,12 +45,63 @@ class Resumable(LRScheduler):
         return {"epochs": self.last_epoch / self.steps_per_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        _check_epochs(state_dict)
         # Rounded down to whole steps: the checkpoint may be from within one of them.
         n_steps = int(round(state_dict["epochs"] * self.steps_per_epoch, ndigits=6))
         self.last_epoch = n_steps - 1
         with warnings.catch_warnings():  # PyTorch expects a step of the optimizer first
             warnings.simplefilter("ignore")
             self.step()
+
+
+def _check_epochs(state_dict: dict[str, Any]) -> None:
+    if "epochs" not in state_dict:
+        raise ConfigError(
+            "lr_schedule must be the one of the run of ckpt_path, which is not one of contnet's"
+        )
+
+
+class Plateau(ReduceLROnPlateau):
+    """PyTorch's ReduceLROnPlateau, resumed as the other schedulers are.
+
+    A checkpoint holds the number of reductions, but not the rate. If a run is resumed with another
+    learning rate or factor, the rate is what these settings and the reductions make of it. If it is
+    resumed with another monitor, the search for the best value starts anew.
+    """
+
+    def __init__(self, optimizer: Optimizer, factor: float, patience: int, monitor: str) -> None:
+        self.monitor = monitor
+        self.n_reductions = 0
+        mode: Any = "max" if monitor.endswith("accuracy") else "min"
+        super().__init__(optimizer, mode, factor=factor, patience=patience)
+
+    def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
+        before = self._rates()
+        super().step(metrics, epoch)
+        self.n_reductions += self._rates() != before
+
+    def _rates(self) -> list[float]:
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "epochs": self.last_epoch,
+            "monitor": self.monitor,
+            "best": self.best,
+            "num_bad_epochs": self.num_bad_epochs,
+            "n_reductions": self.n_reductions,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        _check_epochs(state_dict)
+        self.last_epoch = int(state_dict["epochs"])
+        self.n_reductions = state_dict.get("n_reductions", 0)
+        if state_dict.get("monitor") == self.monitor:
+            self.best = state_dict["best"]
+            self.num_bad_epochs = state_dict["num_bad_epochs"]
+        for group in self.optimizer.param_groups:
+            for _ in range(self.n_reductions):  # one by one: rounded as in the unbroken run
+                group["lr"] *= self.factor
 
 
 class MultiStep(Resumable):
@@ -129,3 +192,33 @@ def onecycle(
         "scheduler": OneCycle(optimizer, max_lr, epochs, steps_per_epoch, pct_start),
         "interval": "step",
     }
+
+
+def plateau(
+    optimizer: Optimizer,
+    *,
+    epochs: int,
+    steps_per_epoch: int,
+    factor: float,
+    patience: int,
+    monitor: str,
+) -> Schedule:
+    """Multiply the rate by `factor` when a metric has not improved for a while.
+
+    The rate falls after `patience` + 1 epochs in a row in which the metric is no better than its
+    best value so far. An improvement is at least a share of 1e-4 of that value. A metric of
+    validation counts only in epochs with validation.
+
+    Raises:
+        ValueError: if the factor is not between 0 and 1, the patience is negative, or there is no
+            such metric.
+    """
+    arguments.number("factor", factor, minimum=0, below=1, exclusive=True)
+    arguments.integer("patience", patience, minimum=0)
+    arguments.one_of("monitor", monitor, MONITORS)
+    return on_plateau(Plateau(optimizer, factor, patience, monitor), monitor)
+
+
+def on_plateau(scheduler: ReduceLROnPlateau, monitor: str) -> Schedule:
+    """Return a scheduler in Lightning's form, for `callbacks.plateau` to step."""
+    return {"scheduler": scheduler, "interval": "epoch", "frequency": NEVER, "monitor": monitor}

@@ -1,4 +1,5 @@
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,8 +7,11 @@ from torch import nn
 
 from contnet.commands import build
 from contnet.data import batches
-from contnet.training.lr_schedule import cosine, multistep, onecycle
+from contnet.errors import ConfigError
+from contnet.training.lr_schedule import cosine, multistep, onecycle, plateau
 from tests.configuration import composed
+from tests.conftest import Run
+from tests.outcomes import LAST, assert_same_end, load
 
 
 @pytest.mark.parametrize(("limit", "n_steps"), [(None, 11), (5, 5), (99, 11), (0.5, 5)])
@@ -113,3 +117,110 @@ def test_a_run_that_goes_on_otherwise_has_the_rates_of_a_run_that_was_always_so(
     went_on, _ = settings(gone_on, range(2, epochs), steps_per_epoch, state, **other)
     always, _ = settings(gone_on, range(epochs), steps_per_epoch, None, **other)
     assert went_on == always[2 * steps_per_epoch :]
+
+
+METRICS = (2.0, 1.5, 1.6, 1.5, 1.4, 1.39999, 1.7, 1.3, 1.5, 1.5, 1.5)
+
+
+def test_plateau_is_that_of_torch_also_when_it_goes_on_from_a_checkpoint() -> None:
+    def rates(resume_at: int | None) -> list[float]:
+        def ours():
+            optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
+            options = {"factor": 0.3, "patience": 1, "monitor": "val_loss"}
+            return optimizer, plateau(optimizer, epochs=9, steps_per_epoch=5, **options)[
+                "scheduler"
+            ]
+
+        optimizer, scheduler = ours()
+        found = []
+        for epoch, metric in enumerate(METRICS):
+            if epoch == resume_at:
+                state = scheduler.state_dict()
+                optimizer, scheduler = ours()
+                scheduler.load_state_dict(state)
+            scheduler.step(metric)
+            found.append(optimizer.param_groups[0]["lr"])
+        return found
+
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.3, patience=1)
+    expected = []
+    for metric in METRICS:
+        theirs.step(metric)
+        expected.append(optimizer.param_groups[0]["lr"])
+    assert len(set(expected)) == 4
+    for resume_at in (None, 4, 7, 9):
+        assert rates(resume_at) == expected
+
+
+TORCH = "torch.optim.lr_scheduler"
+PLATEAU = ("lr_schedule=plateau", "lr_schedule.patience=0", "lr_schedule.factor=0.5")
+WITHOUT = ("~lr_schedule.milestones", "~lr_schedule.gamma")
+OWN_PLATEAU = (f"lr_schedule._target_={TORCH}.ReduceLROnPlateau", "+lr_schedule.patience=0")
+STEPS = (f"lr_schedule._target_={TORCH}.StepLR", "~lr_schedule.milestones", "lr_schedule.gamma=0.5")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rate"),
+    [
+        ((*PLATEAU, "lr_schedule.monitor=train_accuracy"), 0.1 * 0.5**2),
+        ((*OWN_PLATEAU, *WITHOUT, "+lr_schedule.mode=max"), 0.1 * 0.1**2),
+        ((*STEPS, "+lr_schedule.step_size=1"), 0.1 * 0.5**5),
+    ],
+    ids=["plateau", "torch's plateau", "torch's steps"],
+)
+def test_a_schedule_that_keeps_its_own_rate_is_resumed_to_the_same_end(
+    run: Run, tmp_path: Path, schedule: tuple[str, ...], rate: float
+) -> None:
+    options = ("model.alpha=2", "trainer.limit_train_batches=2", *schedule)
+    assert run("train", *options, "epochs=5", "hydra.run.dir=through")[0] == 0
+    assert run("train", *options, "epochs=3", "hydra.run.dir=run")[0] == 0
+    assert run("train", "ckpt_path=last", "epochs=5", "hydra.run.dir=run")[0] == 0
+    assert_same_end(tmp_path / "through", tmp_path / "run")
+    group = load(tmp_path / "run" / LAST)["optimizer_states"][0]["param_groups"][0]
+    assert group["lr"] == pytest.approx(rate, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            [*PLATEAU, "dataset.val_size=0"],
+            "lr_schedule.monitor must be train_loss or train_accuracy without validation images, "
+            "got val_loss",
+        ),
+        (
+            [*PLATEAU, "lr_schedule.monitor=loss"],
+            "lr_schedule.monitor must be one of val_loss, val_accuracy, train_loss, train_accuracy",
+        ),
+        ([*PLATEAU, "lr_schedule.factor=1"], "lr_schedule.factor must be a number greater than 0"),
+        (
+            ["lr_schedule._target_=builtins.repr", *WITHOUT],
+            "lr_schedule._target_ must make a learning-rate scheduler of PyTorch, or a dictionary "
+            "with one as scheduler; builtins.repr made an object of type str",
+        ),
+    ],
+)
+def test_a_schedule_that_cannot_be_followed_is_named(
+    run: Run, tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    code, _, err = run("train", "epochs=1", "model.alpha=2", "hydra.run.dir=run", *overrides)
+    assert code == 1
+    assert err.startswith(f"error: {message}"), err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_bare_plateau_follows_the_training_loss_without_validation_images() -> None:
+    for val_size, monitor in ((0, "train_loss"), (0.1, "val_loss")):
+        config = composed(*OWN_PLATEAU, *WITHOUT, f"dataset.val_size={val_size}")
+        data = build.data(config.dataset, train=True)
+        made = build.classifier(config, build.network(config.model, data), data)
+        assert made.configure_optimizers()["lr_scheduler"]["monitor"] == monitor
+
+
+def test_a_schedule_of_contnet_does_not_go_on_from_another_ones_state() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
+    state = torch.optim.lr_scheduler.StepLR(optimizer, 2).state_dict()
+    with pytest.raises(ConfigError, match="lr_schedule must be the one of the run of ckpt_path"):
+        cosine(optimizer, epochs=2, steps_per_epoch=1)["scheduler"].load_state_dict(state)
