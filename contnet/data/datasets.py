@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from contnet.data.image_data import ImageData
-from contnet.data.randomness import keyed_generator, restored_generators
+from contnet.data.randomness import keyed_seed, restored_generators
 from contnet.errors import ConfigError
 
 SPLITS = ("train", "val", "test")
@@ -180,7 +180,7 @@ def _read(dataset: Any, name: str, position: int, key: tuple[int, ...]) -> tuple
     The global generators are set.
     """
     place = f"{name}[{position}]"
-    _set_generators(keyed_generator(*key, position).initial_seed())
+    _set_generators(keyed_seed(*key, position))
     item = dataset[position]
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise ConfigError(

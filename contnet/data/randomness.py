@@ -10,8 +10,12 @@ import torch
 
 def keyed_generator(*key: int) -> torch.Generator:
     """Return a generator whose numbers are a function of the key, such as (seed, epoch)."""
-    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state))
+    return torch.Generator().manual_seed(keyed_seed(*key))
+
+
+def keyed_seed(*key: int) -> int:
+    """Return a seed that is a function of the key, below 2**64."""
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
 
 
 @contextmanager

@@ -34,49 +34,54 @@ def digits(**options: Any) -> ImageData:
     )
 
 
-def cifar10(root: str, **options: Any) -> ImageData:
+def cifar10(root: str, *, download: bool = True, **options: Any) -> ImageData:
     """CIFAR-10: 50,000 + 10,000 colour images of 32 x 32 pixels in 10 classes.
 
-    They are downloaded to `root` if they are missing.
+    They are downloaded to `root` if they are missing and `download` is true.
 
     Raises:
-        ValueError: if the files are not under `root` and cannot be downloaded.
+        ValueError: if the files are not under `root` and are not downloaded.
     """
-    return _torchvision(datasets.CIFAR10, root, **options)
+    return _torchvision(datasets.CIFAR10, root, download, **options)
 
 
-def cifar100(root: str, **options: Any) -> ImageData:
+def cifar100(root: str, *, download: bool = True, **options: Any) -> ImageData:
     """CIFAR-100: 50,000 + 10,000 colour images of 32 x 32 pixels in 100 classes.
 
-    They are downloaded to `root` if they are missing.
+    They are downloaded to `root` if they are missing and `download` is true.
 
     Raises:
-        ValueError: if the files are not under `root` and cannot be downloaded.
+        ValueError: if the files are not under `root` and are not downloaded.
     """
-    return _torchvision(datasets.CIFAR100, root, **options)
+    return _torchvision(datasets.CIFAR100, root, download, **options)
 
 
-def fashion_mnist(root: str, **options: Any) -> ImageData:
+def fashion_mnist(root: str, *, download: bool = True, **options: Any) -> ImageData:
     """Fashion-MNIST: 60,000 + 10,000 grey images of 28 x 28 pixels in 10 classes.
 
-    They are downloaded to `root` if they are missing.
+    They are downloaded to `root` if they are missing and `download` is true.
 
     Raises:
-        ValueError: if the files are not under `root` and cannot be downloaded.
+        ValueError: if the files are not under `root` and are not downloaded.
     """
-    return _torchvision(datasets.FashionMNIST, root, **options)
+    return _torchvision(datasets.FashionMNIST, root, download, **options)
 
 
-def _torchvision(dataset: Any, root: str, **options: Any) -> ImageData:
+def _torchvision(dataset: Any, root: str, download: bool, **options: Any) -> ImageData:
     folder = arguments.folder("root", root)
     name = dataset.__name__
     new: list[Path] = []
     try:
         within = (folder / name / "raw", folder / name, folder, *folder.parents)
         new = [path for path in within if not path.exists()]
-        published = [dataset(folder, train=train, download=True) for train in (True, False)]
+        published = [dataset(folder, train=train, download=download) for train in (True, False)]
     except (URLError, OSError, RuntimeError) as error:
         _remove_empty(new)
+        if not download:
+            raise ValueError(
+                f"root must be given: {name} is neither whole in {root!r} nor downloaded for a "
+                "checkpoint, unless you say where to"
+            ) from error
         reason = getattr(error, "reason", error)
         raise ValueError(
             f"root must be a folder that holds the files of {name}, or one that they can be "

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from contnet.commands import instantiate
 from contnet.runs.checkpoint import Record
 from tests.conftest import Run
 from tests.outcomes import LAST, assert_same, load, result, rows
@@ -20,11 +19,10 @@ gradient: ${scheme.gradient}
 
 
 @pytest.fixture
-def two_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+def two_blocks(tmp_path: Path) -> tuple[str, ...]:
     """Return the arguments that train the network of two blocks."""
     (tmp_path / "own" / "model").mkdir(parents=True)
     (tmp_path / "own" / "model" / "two_blocks.yaml").write_text(OPTION)
-    monkeypatch.setattr(instantiate, "TRUSTED", (*instantiate.TRUSTED, "tests.networks."))
     return ("--config-dir=own", "model=two_blocks", "lr_schedule.milestones=[2]")
 
 

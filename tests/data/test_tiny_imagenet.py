@@ -40,8 +40,9 @@ def test_tiny_imagenet_is_read_as_it_is_unpacked(tiny: Path, memory_gb: float) -
     assert data.classes == ("n01", "n02", "n03")
     assert data.test.labels.tolist() == [0, 1, 2]
     everything = torch.arange(3)
-    assert data.test.take(everything)[:, 0, 0, 0].tolist() == pytest.approx([0, 50, 100], abs=2)
-    assert data.test.take(everything).shape == (3, 64, 64, 3)
+    pixels, labels = data.test.take(everything)
+    assert pixels[:, 0, 0, 0].tolist() == pytest.approx([0, 50, 100], abs=2)
+    assert (pixels.shape, labels.tolist()) == ((3, 64, 64, 3), [0, 1, 2])
     assert data.train.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert data.val is not None
     assert data.val.labels.tolist() == [0, 1, 2]
