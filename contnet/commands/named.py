@@ -5,7 +5,8 @@ user's own are an `ImageData`, or data sets of PyTorch. The keys that all data s
 constructor where it takes them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from omegaconf import DictConfig, open_dict
@@ -17,7 +18,7 @@ from contnet.data import ImageData
 from contnet.data.datasets import from_datasets
 from contnet.errors import ConfigError
 
-BATCHES = ("batch_size", "test_batch_size", "val_size", "split_seed", "num_workers")
+BATCHES = ("batch_size", "test_batch_size", "val_size", "n_train", "split_seed", "num_workers")
 """The keys of conf/batches.yaml, which every data set has."""
 
 
@@ -47,22 +48,19 @@ def network_factory(model: DictConfig) -> Callable[..., nn.Module]:
     """Return a function of `in_channels` and `num_classes` that makes the network of a node.
 
     Raises:
-        ConfigError: if a name cannot be imported, or the network does not take the two arguments;
-            the function itself, if an option is not allowed.
+        ConfigError: if a name cannot be imported; the function itself, if the network does not take
+            the two arguments, or an option is not allowed.
     """
-    name = name_of("model", model)
+    name_of("model", model)
     options, rates = model, {}
     if rate_of(model):
         options = _without(model, "rate")
         rates = {"rate": _rate_factory(model.rate)}
     make = factory("model", options)
-    needed = {"in_channels": 0, "num_classes": 0, **rates}
-    for argument in needed:
-        if argument not in accepted(make, **needed):
-            raise ConfigError(f"model._target_ must take {argument}; {name} has no such argument")
 
     def made(*, in_channels: int, num_classes: int) -> nn.Module:
-        network: nn.Module = make(in_channels=in_channels, num_classes=num_classes, **rates)
+        with _needed("model", model, "in_channels", "num_classes"):
+            network: nn.Module = make(in_channels=in_channels, num_classes=num_classes, **rates)
         check_kind("model", model, network, nn.Module, "a torch.nn.Module")
         return network
 
@@ -73,11 +71,26 @@ def _rate_factory(node: DictConfig) -> Callable[..., nn.Module]:
     make = factory("model.rate", node)
 
     def rate(*, channels: int) -> nn.Module:
-        made: nn.Module = make(channels=channels)
+        with _needed("model.rate", node, "channels"):
+            made: nn.Module = make(channels=channels)
         check_kind("model.rate", node, made, nn.Module, "a torch.nn.Module")
         return made
 
     return rate
+
+
+@contextmanager
+def _needed(key: str, node: DictConfig, *arguments: str) -> Iterator[None]:
+    """Say that a class must take an argument, where it refuses one that no user has typed."""
+    try:
+        yield
+    except ConfigError as error:
+        for argument in arguments:
+            if str(error).startswith(f"{key}.{argument} is not an option of "):
+                raise ConfigError(
+                    f"{key}._target_ must take {argument}; {node._target_} has no such argument"
+                ) from error
+        raise
 
 
 def load_data(dataset: DictConfig) -> ImageData:
