@@ -53,6 +53,7 @@ def training(
         "epochs": trainer.current_epoch,
         "dataset": job.choices["dataset"],
         "model": job.choices["model"],
+        "debug": job.choices["debug"],
         **_depth(network),
         "seed": config.seed,
         "overrides": list(job.overrides),

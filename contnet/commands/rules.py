@@ -28,7 +28,8 @@ share: Rule = partial(arguments.number, minimum=0, below=1)
 def _zero(name: str, value: Any) -> None:
     if value:
         raise ValueError(
-            f"{name} must be 0, got {value!r}; limit_train_batches trains on a part of the images"
+            f"{name} must be 0, got {value!r}; limit_train_batches trains on a part of the images, "
+            "and debug=overfit on a few fixed ones"
         )
 
 

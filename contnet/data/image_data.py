@@ -36,6 +36,7 @@ class ImageData:
         batch_size, test_batch_size: images in a batch of one process.
         val_size: share of the training images to validate on; 0 trains on all of them.
         split_seed: seed of the choice of validation images.
+        n_train: number of training images to keep: a fixed sample; None keeps all of them.
         num_workers: processes that prepare batches while the network trains.
         val: validation images that are published; they replace a share of the training images.
 
@@ -58,6 +59,7 @@ class ImageData:
         val_size: float,
         split_seed: int,
         num_workers: int,
+        n_train: int | None = None,
         val: Images | None = None,
     ) -> None:
         arguments.number("val_size", val_size, minimum=0, below=1)
@@ -78,6 +80,8 @@ class ImageData:
                 train.subset((~chosen).nonzero()[:, 0]),
                 train.subset(chosen.nonzero()[:, 0]),
             )
+        if n_train is not None:
+            self.train = self._train_sample(arguments.integer("n_train", n_train, minimum=1))
 
     @property
     def in_channels(self) -> int:
