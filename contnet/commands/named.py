@@ -19,7 +19,10 @@ from contnet.data.datasets import from_datasets
 from contnet.errors import ConfigError
 
 BATCHES = ("batch_size", "test_batch_size", "val_size", "n_train", "split_seed", "num_workers")
-"""The keys of conf/batches.yaml, which every data set has."""
+"""Keys of conf/batches.yaml that every data set needs."""
+
+SHARED = (*BATCHES, "n_train")
+"""All keys of conf/batches.yaml."""
 
 
 def name_of(key: str, node: DictConfig) -> str:
@@ -100,8 +103,8 @@ def load_data(dataset: DictConfig) -> ImageData:
         ConfigError: if an option is not allowed, or it makes something else than data.
     """
     name = name_of("dataset", dataset)
-    shared = {key: dataset[key] for key in BATCHES if key in dataset}
-    make = factory("dataset", _without(dataset, *BATCHES))
+    shared = {key: dataset[key] for key in SHARED if key in dataset}
+    make = factory("dataset", _without(dataset, *SHARED))
     made: Any = make(**accepted(make, **shared))
     if isinstance(made, ImageData):
         return made

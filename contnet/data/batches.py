@@ -97,17 +97,16 @@ class Batches(Sampler[BatchPlan]):
 
     def __iter__(self) -> Iterator[BatchPlan]:
         rank, world_size = rank_and_world_size()
-        order = torch.arange(self.n_images)
+        order, key = torch.arange(self.n_images), (0, 0)
         if self.seed is not None:
             order = torch.randperm(self.n_images, generator=keyed_generator(self.seed, self.epoch))
+            key = (self.seed, self.epoch)
         starts = self._starts(world_size)
         skipped, self.n_skipped = self.n_skipped, 0
         for batch, (start, end) in enumerate(pairwise([*starts, self.n_images])):
             if batch < skipped:
                 continue
-            yield BatchPlan(
-                order[start:end], slice(rank, None, world_size), (self.seed or 0, self.epoch, batch)
-            )
+            yield BatchPlan(order[start:end], slice(rank, None, world_size), (*key, batch))
 
 
 class BatchLoader(DataLoader[tuple[Tensor, Tensor]]):

@@ -110,8 +110,9 @@ def from_datasets(made: Any, target: str, **options: Any) -> ImageData:
             one shape, and a whole number. `classes` are the names of the classes; without them
             `train.classes` is taken, and without that the labels of `train` are counted.
         target: what has made it, for messages.
-        options: `batch_size`, `test_batch_size`, `val_size`, `split_seed` and `num_workers` of
-            `ImageData`. A `val_size` of 0 leaves out `val`; another one has a meaning only without.
+        options: `batch_size`, `test_batch_size`, `val_size`, `split_seed`, `num_workers`, perhaps
+            `n_train` of `ImageData`. A `val_size` of 0 leaves out `val`; any other is used only
+            where `made` has no `val`.
 
     Raises:
         ConfigError: if `made` holds something else, or an image or a label is not allowed.
