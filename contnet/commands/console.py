@@ -35,6 +35,7 @@ CHATTER = {
         "from the checkpoint at",
         "Loading `train_dataloader`",
         "Automatic Mixed Precision",
+        "All distributed processes registered",
         "Detected KeyboardInterrupt",
     ),
     "accelerators.cuda": ("CUDA_VISIBLE_DEVICES",),
