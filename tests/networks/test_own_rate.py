@@ -88,6 +88,15 @@ def test_the_continuous_adjoint_differentiates_an_own_rate() -> None:
         assert torch.allclose(ours.grad, theirs.grad, rtol=1e-3, atol=1e-6)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("n_time_steps_per", [1, 12])  # compiled as a whole, and by steps
+def test_a_compiled_network_computes_the_same(n_time_steps_per: int) -> None:
+    network = ContinuousNet(1, 3, alpha=2, n_time_steps_per=n_time_steps_per, rate=Scaled)
+    x = torch.randn(2, 1, 8, 8)
+    expected = network(x)
+    network.compile(backend="aot_eager")
+    assert torch.allclose(network(x), expected, atol=1e-6)
+
+
 def test_it_is_projected_and_wide_networks_take_it() -> None:
     network = WideContinuousNet(1, 3, alpha=2, widen_factor=2, initial_time_d=4, rate=Scaled)
     assert blocks(network)[0].nodes[0].scale.shape == (4, 1, 1)
