@@ -17,11 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from contnet.commands import build
+from contnet.commands.grammar import key_of, override_of
 from contnet.commands.messages import CONF, explain, options_of
-from contnet.commands.overrides import key_of, override_of
+from contnet.commands.recorded import recorded_overrides
 from contnet.errors import ConfigError
 from contnet.runs.folder import LAST, RESULT
-from contnet.runs.resume import overrides_of
 from contnet.training.callbacks.checkpointing import INTERRUPTED, REQUEUE
 
 ROOT = Path(__file__).parents[1]
@@ -103,7 +103,7 @@ class Run:
         """Raise ConfigError if the folder holds another run."""
         if not any((self.folder / file).exists() for file in (RESULT, LAST)):
             return
-        used = [o for o in overrides_of(self.folder) if key_of(o) != "ckpt_path"]
+        used = recorded_overrides(self.folder, {"ckpt_path"}, lambda name: False)
         if _effective(used) != _effective(self.options):
             raise ConfigError(
                 f"{self.folder} holds a run with other overrides than {' '.join(self.options)}; "

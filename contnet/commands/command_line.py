@@ -95,7 +95,7 @@ def _execute(command: str, task: Task, config: DictConfig) -> Any:
         with own_run():
             return task(config, job)
     except StopRun as stop:
-        _print(f"{stop.reason}; {how_to_resume(command, job.folder, job.start)}")
+        _print(f"{stop.reason}; {how_to_resume(command, job)}")
         raise
     except (ConfigError, RunError, OmegaConfBaseException) as error:
         if job.sweeping:
@@ -108,7 +108,7 @@ def _execute(command: str, task: Task, config: DictConfig) -> Any:
         # A Refusal is not an Exception. To an Exception, Hydra would add lines of its own.
         reason = explain(error)
         if isinstance(error, RunError):
-            reason = f"{error}\n{how_to_resume(command, job.folder, job.start)}"
+            reason = f"{error}\n{how_to_resume(command, job)}"
         raise Refusal(reason) from error
     except Exception as error:
         if job.sweeping:

@@ -42,7 +42,7 @@ def instantiate(key: str, node: DictConfig, **arguments: Any) -> Any:
         ConfigError: if a name cannot be imported, an argument is not allowed, or the call fails.
     """
     for place, target in targets(OmegaConf.to_container(node, resolve=True), key):
-        _import(place, target)
+        imported(place, target)
     with _call_errors(key, str(node.get("_target_"))):
         return build(node, _convert_="all", **arguments)
 
@@ -132,8 +132,12 @@ def import_from_here(module: str) -> None:
         importlib.invalidate_caches()
 
 
-def _import(key: str, target: str) -> None:
-    """Import the object that a `_target_` names."""
+def imported(key: str, target: str) -> Any:
+    """Import the object that a `_target_` names.
+
+    Raises:
+        ConfigError: if there is no such object; the message names the key.
+    """
     import_from_here(target)
     module, *names = target.split(".")
     try:
@@ -147,6 +151,7 @@ def _import(key: str, target: str) -> None:
         raise ConfigError(
             f"{key} must name something that can be imported; {target}: {_text(error)}; {TRACEBACK}"
         ) from error
+    return found
 
 
 @contextmanager

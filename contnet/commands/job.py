@@ -28,6 +28,7 @@ class Job:
         sweeping: True for a job of a sweep (-m).
         overrides: its overrides, without those of Hydra's own keys.
         choices: the chosen option of each group.
+        config_dirs: the user's own folders of options, given as --config-dir, absolute.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class Job:
     sweeping: bool
     overrides: tuple[str, ...]
     choices: dict[str, str]
+    config_dirs: tuple[Path, ...] = ()
 
     @classmethod
     def of_hydra(cls) -> Self:
@@ -46,6 +48,11 @@ class Job:
             sweeping=hydra.mode == RunMode.MULTIRUN,
             overrides=tuple(hydra.overrides.task),
             choices=dict(hydra.runtime.choices),
+            config_dirs=tuple(
+                Path(source.path)
+                for source in hydra.runtime.config_sources
+                if source.provider == "command-line"
+            ),
         )
 
     def __str__(self) -> str:

@@ -1,71 +1,48 @@
-"""Overrides: the words `key=value` of a command line, in Hydra's grammar.
+"""Overrides that a command adds to those of its command line, and commands to go on with.
 
 This module is imported before torch is.
 """
 
 import atexit
-import re
 import shlex
 import shutil
 import tempfile
 from pathlib import Path
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
+from contnet.commands.grammar import key_of, override_of, program, value_of
+from contnet.commands.job import Job
+from contnet.commands.recorded import Trusted, obstacle_of, recorded_choices, recorded_overrides
 from contnet.errors import ConfigError
 from contnet.processes import rank
-from contnet.runs.folder import LAST, relative, run_of
-from contnet.runs.resume import choices_of, newest_checkpoint, overrides_of
+from contnet.runs.folder import relative, run_of
+from contnet.runs.resume import newest_checkpoint
 
 MULTIRUN = {"-m", "--multirun"}
 """The flags that ask for a sweep."""
 
 
-def key_of(override: str) -> str:
-    """Return the key of an override, which changes it, adds it (+, ++) or deletes it (~)."""
-    return override.partition("=")[0].lstrip("+~")
+def command_to_resume(folder: Path | str, *more: str) -> str:
+    """Return the shell command that resumes the training run in `folder`, with more arguments."""
+    words = ["ckpt_path=last", override_of("hydra.run.dir", folder), *more]
+    return " ".join([program("train"), *map(shlex.quote, words)])
 
 
-def value_of(key: str, overrides: list[str]) -> str | None:
-    """Return the value of a key, the last one if there are several.
-
-    It is None if no override has the key. It is also None if Hydra cannot parse the override: Hydra
-    reports that itself.
-    """
-    given = [override for override in overrides if key_of(override) == key and "=" in override]
-    try:
-        return str(OverridesParser.create().parse_override(given[-1]).value()) if given else None
-    except HydraException:
-        return None
-
-
-def override_of(key: str, path: Path | str) -> str:
-    """Return the override that sets a key to a path, quoted where Hydra needs that."""
-    plain = f"{key}={path}"
-    # In quotes, backslashes stand for themselves except before a quote.
-    escaped = re.sub(r"(\\+)(?='|$)", r"\1\1", str(path)).replace("'", r"\'")
-    return plain if value_of(key, [plain]) == str(path) else f"{key}='{escaped}'"
-
-
-def command_to_resume(folder: Path | str) -> str:
-    """Return the shell command that resumes the training run in `folder`."""
-    return f"python train.py ckpt_path=last {shlex.quote(override_of('hydra.run.dir', folder))}"
-
-
-def how_to_resume(command: str, folder: Path, start: Path) -> str:
+def how_to_resume(command: str, job: Job) -> str:
     """Return a line that says how to resume a command that has ended early.
 
     Args:
         command: `train` or `evaluate`.
-        folder: the folder of its run, absolute.
-        start: the folder in which the command was started.
+        job: the job that has ended.
     """
     if command == "evaluate":
         return "the finished parts of the study are saved; to resume, run the same command again"
-    if not (folder / LAST).exists():
+    if not job.has_checkpoint:
         return "no checkpoint was saved yet"
-    return f"to resume: {command_to_resume(relative(folder, start))}"
+    # What the record of the run may not repeat has to be typed again.
+    typed = [override for override in job.overrides if obstacle_of(override)]
+    own = [word for folder in job.config_dirs for word in ("--config-dir", str(folder))]
+    folder = relative(job.folder, job.start)
+    return f"to resume: {command_to_resume(folder, *typed, *own)}"
 
 
 def with_newest_checkpoint(overrides: list[str]) -> list[str]:
@@ -101,15 +78,26 @@ def with_newest_checkpoint(overrides: list[str]) -> list[str]:
 def _kept(folder: Path, overrides: list[str]) -> list[str]:
     """Return the recorded overrides of a run that those of a command leave in force."""
     keys = set(map(key_of, overrides))
-    chosen = choices_of(folder)
+    chosen = recorded_choices(folder)
     replaced = tuple(
         f"{group}." for group in keys & set(chosen) if value_of(group, overrides) != chosen[group]
     )
     return [
         override
-        for override in overrides_of(folder)
-        if key_of(override) not in keys and not key_of(override).startswith(replaced)
+        for override in recorded_overrides(folder, keys, _trusted(overrides))
+        if not key_of(override).startswith(replaced)
     ]
+
+
+def _trusted(overrides: list[str]) -> Trusted:
+    """Return a function that says whether the typed overrides trust the name of a class."""
+    given = value_of("trust", overrides)
+    if given is None:
+        return lambda name: False
+    from contnet.commands.trust import is_trusted, trusted_modules  # imports torch
+
+    modules = trusted_modules(given.strip("[]").split(","))
+    return lambda name: is_trusted("trust", name, modules)
 
 
 def for_this_process(overrides: list[str]) -> list[str]:

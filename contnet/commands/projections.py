@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 from torch import nn
 
+from contnet.commands.grammar import program
 from contnet.commands.overrides import command_to_resume
 from contnet.invariance.manifestation import Manifestation
 from contnet.invariance.plan import Plan
@@ -18,7 +19,7 @@ from contnet.ode.basis import Basis
 from contnet.ode.projection import project
 from contnet.runs import checkpoint as checkpoints
 from contnet.runs.checkpoint import Record
-from contnet.runs.folder import LAST, RECORD, relative, run_of
+from contnet.runs.folder import LAST, RECORD, check_own_files, relative, run_of
 from contnet.training.transplant import with_network
 
 log = logging.getLogger(__name__)
@@ -64,14 +65,15 @@ def _projected(network: nn.Module, basis: Basis, plan: Plan) -> nn.Module:
 def _save(path: str, network: nn.Module, basis: Basis, folder: Path) -> None:
     """Save the run of the checkpoint at `path` with another network, and log how to resume it."""
     checkpoint = checkpoints.load(path)
-    record = run_of(Path(path).resolve()) / RECORD
+    run = run_of(Path(path).resolve())
     checkpoints.save(folder / LAST, with_network(checkpoint, network))
-    if record.exists():
-        shutil.copytree(record, folder / RECORD, dirs_exist_ok=True)
+    if (run / RECORD).exists():
+        check_own_files(run)
+        shutil.copytree(run / RECORD, folder / RECORD, dirs_exist_ok=True)
         command = command_to_resume(relative(folder))
     else:
         last = relative(folder / LAST)
-        command = f"python train.py ckpt_path={last}, with the overrides of its run and"
+        command = f"{program('train')} ckpt_path={last}, with the overrides of its run and"
     if _needs_other_gradient(checkpoint, basis):
         command += " scheme.gradient=backprop"
     log.info(f"saved {basis}; to train an epoch more: {command} epochs={checkpoint['epoch'] + 2}")
@@ -79,5 +81,5 @@ def _save(path: str, network: nn.Module, basis: Basis, folder: Path) -> None:
 
 def _needs_other_gradient(checkpoint: dict[str, Any], basis: Basis) -> bool:
     """Return True if a run uses the adjoint, which does not support the basis."""
-    gradient: str = Record.of(checkpoint).config["scheme"]["gradient"]
+    gradient = (Record.of(checkpoint).config.get("scheme") or {}).get("gradient")
     return gradient == "adjoint" and basis.combines

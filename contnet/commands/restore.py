@@ -1,18 +1,25 @@
 """From checkpoints to objects: the network of a checkpoint, and the run that it resumes.
 
-A checkpoint may be somebody else's. Nothing in it is executed, and its configuration passes the
-checks of `build`.
+A checkpoint may be somebody else's. Nothing in it is executed, its configuration has passed
+`trust`, and its sizes are compared with its tensors before anything of those sizes is made.
 """
 
 import copy
+import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Trainer
 from torch import nn
 
 from contnet.commands import build
 from contnet.commands.failures import config_errors
+from contnet.commands.grammar import program
+from contnet.commands.named import rate_of
+from contnet.commands.training_state import check_training_state
+from contnet.commands.trust import NETWORKS
 from contnet.data import ImageData
 from contnet.errors import ConfigError
 from contnet.ode.depth_time import depth_time
@@ -20,6 +27,9 @@ from contnet.runs import checkpoint as checkpoints
 from contnet.runs.checkpoint import Record
 from contnet.runs.folder import LAST
 from contnet.runs.resume import difference
+
+LONGEST = 300
+"""Characters of a message that lists names from a file."""
 
 
 def restore_network(checkpoint: dict[str, Any], config: DictConfig, data: ImageData) -> nn.Module:
@@ -33,12 +43,22 @@ def restore_network(checkpoint: dict[str, Any], config: DictConfig, data: ImageD
     Raises:
         ConfigError: if the weights do not fit the network that `config` describes.
     """
-    network = build.network(config.model, data)
+    if config.model._target_ in NETWORKS and not rate_of(config.model):
+        # Tensors on this device have a shape and no memory.
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that nothing is copied to them
+            _load_weights(_to_evaluate(config.model, data), checkpoint, config)
+    network = _to_evaluate(config.model, data)
+    _load_weights(network, checkpoint, config)
+    return network
+
+
+def _to_evaluate(model: DictConfig, data: ImageData) -> nn.Module:
+    network = build.network(model, data)
     depth = depth_time(network)
     for block in depth.blocks if depth else ():
         # Backprop supports every basis, so that theta(t) can be projected. No gradient is computed.
         block.gradient = "backprop"
-    _load_weights(network, checkpoint, config)
     return network
 
 
@@ -65,24 +85,27 @@ def unfinished_job(config: DictConfig) -> DictConfig:
     return config
 
 
-def check_resumable(config: DictConfig, network: nn.Module) -> None:
+def check_resumable(config: DictConfig, network: nn.Module, trainer: Trainer) -> None:
     """Check that a run can be resumed from `ckpt_path`, if that is given.
 
     Args:
         config: the configuration to resume with.
         network: the network that it describes; it stays unchanged.
+        trainer: the Trainer of the run.
 
     Raises:
-        ConfigError: if basis, optimizer or shape of the network are not those of the checkpoint, or
-            the checkpoint has done more epochs than are asked for.
+        ConfigError: if basis, optimizer or shape of the network are not those of the checkpoint,
+            the state of its training does not fit, or it has done more epochs than are asked for.
     """
     if config.ckpt_path is None:
         return
     checkpoint = checkpoints.load(config.ckpt_path)
-    trained = checkpoints.trained_config(Record.of(checkpoint))
-    _check_basis(config, trained)
-    _check_optimizer(config, trained)
-    _load_weights(copy.deepcopy(network), checkpoint, config)
+    trained = Record.of(checkpoint).config
+    _check_basis(config, trained["model"].get("basis"))
+    _check_optimizer(config.optimizer, trained["optimizer"])
+    resumed = copy.deepcopy(network)
+    _load_weights(resumed, checkpoint, config)
+    check_training_state(checkpoint, config, resumed, trainer)
     done = checkpoint["epoch"] + 1
     if config.trainer.max_epochs < done:
         raise ConfigError(
@@ -91,20 +114,20 @@ def check_resumable(config: DictConfig, network: nn.Module) -> None:
         )
 
 
-def _check_basis(config: DictConfig, trained: DictConfig) -> None:
-    basis, before = (OmegaConf.select(one, "model.basis") for one in (config, trained))
+def _check_basis(config: DictConfig, before: str | None) -> None:
+    basis = OmegaConf.select(config, "model.basis")
     # A network without a basis has other weights, which are compared next.
     if basis and before and basis != before:
         raise ConfigError(
             f"model.basis must be {before}, as in the run of ckpt_path, got {basis}; "
-            "python evaluate.py project.basis=... project.save=true changes the basis"
+            f"{program('evaluate')} project.basis=... project.save=true changes the basis"
         )
 
 
-def _check_optimizer(config: DictConfig, trained: DictConfig) -> None:
+def _check_optimizer(optimizer: DictConfig, trained: dict[str, Any]) -> None:
     """Compare the settings that the state of the optimizer in a checkpoint depends on."""
-    for key in ("_target_", "decay_norm_and_bias"):
-        wanted, before = config.optimizer[key], trained.optimizer[key]
+    for key, default in (("_target_", ""), ("decay_norm_and_bias", True)):
+        wanted, before = optimizer.get(key, default), trained.get(key, default)
         if wanted != before:
             raise ConfigError(
                 f"optimizer.{key} must be {before}, as in the run of ckpt_path, got {wanted}"
@@ -120,5 +143,5 @@ def _load_weights(network: nn.Module, checkpoint: dict[str, Any], config: DictCo
         first = str(error).splitlines()[1:2] or [str(error)]
         raise ConfigError(
             "ckpt_path must be a checkpoint of the network that model and dataset describe; "
-            f"{first[0].strip()}"
+            f"{first[0].strip()[:LONGEST]}"
         ) from error

@@ -9,9 +9,9 @@ from omegaconf import DictConfig
 
 from contnet.commands.overrides import command_to_resume
 from contnet.commands.session import current
-from contnet.errors import Refusal
+from contnet.errors import ConfigError, Refusal
 from contnet.processes import rank
-from contnet.runs.folder import LAST, Snapshot, run_of
+from contnet.runs.folder import LAST, Snapshot, check_own_files, run_of
 
 
 class RunFolder(Callback):
@@ -40,6 +40,10 @@ class RunFolder(Callback):
                 f"hydra.run.dir must be another folder than {str(folder)!r}, which holds a run; "
                 f"{command_to_resume(folder)} continues that one"
             )
+        try:
+            check_own_files(folder)
+        except ConfigError as error:
+            raise Refusal(str(error)) from error
         session.snapshots = [Snapshot.of(folder)]
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:

@@ -14,6 +14,7 @@ from contnet.commands.checkpoint_paths import checkpoint_paths
 from contnet.commands.environment import environment
 from contnet.commands.failures import config_errors
 from contnet.commands.restore import restore_network
+from contnet.commands.trust import recorded_config, trusted_modules
 from contnet.data import ImageData
 from contnet.errors import ConfigError
 from contnet.invariance.convergence import N_SAMPLE
@@ -59,13 +60,14 @@ class _Loader:
 
     def __init__(self, config: DictConfig) -> None:
         self.config = config
+        self._trusted = trusted_modules(config.trust)
         self._images: dict[str, ImageData] = {}
 
     def __call__(self, path: str) -> Subject:
         """Load the subject of a checkpoint."""
         checkpoint = checkpoints.load(path)
         record = Record.of(checkpoint)
-        trained = checkpoints.trained_config(record, self.config.dataset)
+        trained = recorded_config(path, record, self._trusted, self.config.dataset)
         images = self._load_images(trained.dataset)
         _check_classes(path, record.classes, images.classes)
         trainer = evaluator(trained.trainer.precision, self.config.trainer.accelerator)

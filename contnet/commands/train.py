@@ -39,7 +39,7 @@ def main(config: DictConfig, job: Job) -> float | None:
     classifier = build.classifier(config, network, data)
     throughput, epoch = Throughput(), EpochMetrics()
     trainer = build.trainer(config, classifier, data, throughput, epoch, sweeping=job.sweeping)
-    restore.check_resumable(config, network)
+    restore.check_resumable(config, network, trainer)
 
     with translated_errors():
         loaders = (data.train_loader(config.seed), data.val_loader())

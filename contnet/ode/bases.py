@@ -83,6 +83,7 @@ class Legendre(Basis):
 
     name = "legendre"
     nodal = False
+    most_nodes = 32
 
     @property
     def n_elements(self) -> int:
@@ -122,5 +123,9 @@ def make_basis(name: str, n_basis: int, argument: str = "n_basis") -> Basis:
         raise ValueError(
             f"{argument} must be a multiple of {kind.nodes_of_an_element} with the basis {name}, "
             f"got {n_basis}"
+        )
+    if n_basis > kind.most_nodes:
+        raise ValueError(
+            f"{argument} must be at most {kind.most_nodes} with the basis {name}, got {n_basis}"
         )
     return kind(n_basis)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from math import ceil, floor, lcm
+from math import ceil, floor, isfinite, lcm
 from typing import Self
 
 import torch
@@ -42,7 +42,8 @@ class Basis(ABC):
 
     `nodal` says that nodes are values of theta; the functions are then never negative and add up to
     1. `combines` says that theta(t) is computed as a sum; otherwise it is always one of the
-    nodes. `nodes_of_an_element` is the number of nodes that belong to each element alone.
+    nodes. `nodes_of_an_element` is the number of nodes that belong to each element alone. More than
+    `most_nodes` would take too long to set up: all is computed in rationals.
 
     Raises:
         ValueError: if this kind cannot have `n_basis` functions, if the functions are linearly
@@ -55,6 +56,7 @@ class Basis(ABC):
     nodal = True
     combines = True
     nodes_of_an_element = 1
+    most_nodes = 1024
 
     def __post_init__(self) -> None:
         arguments.integer("n_basis", self.n_basis, minimum=1)
@@ -115,12 +117,20 @@ class Basis(ABC):
     def rate_on(self, nodes: nn.ModuleList, element: int) -> Callable[[Tensor], nn.Module]:
         """Return t -> R(. ; theta(t)) on an element, for solvers that choose their times.
 
-        A time is a tensor of one number.
+        A time is a tensor of one number. The function raises ArithmeticError if it is not finite,
+        as it is after a state that is not finite.
         """
         if all(len(phi) == 1 for phi in self.functions(element).values()):
             constant = self.rate(nodes, self.weights(Fraction(element, self.n_elements), element))
             return lambda t: constant
-        return lambda t: self.rate(nodes, self.weights(Fraction(t.item()), element))
+
+        def rate_at(t: Tensor) -> nn.Module:
+            time = t.item()
+            if not isfinite(time):
+                raise ArithmeticError(f"a step ends at the time {time}")
+            return self.rate(nodes, self.weights(Fraction(time), element))
+
+        return rate_at
 
     def refine(self) -> tuple[Self, list[Row]]:
         """Return the next finer basis, and its nodes as sums of the present ones.
@@ -194,9 +204,13 @@ def _check(basis: Basis) -> None:
     n = basis.n_basis
     if n % basis.nodes_of_an_element:
         raise ValueError(f"n_basis must be a multiple of {basis.nodes_of_an_element}, got {n}")
+    if n > basis.most_nodes:
+        most = basis.most_nodes
+        raise ValueError(f"n_basis must be at most {most} with the basis {basis.name}, got {n}")
     gram = torch.tensor(
         [[float(value) for value in row] for row in _inner_products(basis, basis)],
         dtype=torch.float64,
+        device="cpu",
     )
     if torch.linalg.matrix_rank(gram, hermitian=True) < n:
         raise ValueError(f"basis {basis.name}: its {n} functions are linearly dependent")

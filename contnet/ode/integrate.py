@@ -20,6 +20,9 @@ from contnet.ode.schemes import AdaptiveScheme, Scheme
 
 Rate = Callable[[Tensor], Tensor]
 
+MOST_STEPS = 4096
+"""Steps of an adaptive scheme on an interval. With more, the tolerance is below rounding errors."""
+
 
 class IntegrationError(RuntimeError):
     """The integration failed: a solver cannot keep its tolerance, or the state is not finite."""
@@ -92,7 +95,8 @@ def integrate_adaptively(
     theta must be smooth on the interval.
 
     Raises:
-        IntegrationError: if the solver cannot keep its tolerance (torchdiffeq: underflow in dt).
+        IntegrationError: if the solver cannot keep its tolerance (torchdiffeq: underflow in dt), or
+            needs more than `MOST_STEPS` steps.
     """
     n_f_evals = 0
 
@@ -105,12 +109,12 @@ def integrate_adaptively(
     t = torch.tensor([float(end) for end in interval], dtype=torch.float64, device=x.device)
     # The last step must end at the end of the interval: past it theta is another function, and
     # interpolating back would cost accuracy.
-    options = {"step_t": t[1:]}
+    options = {"step_t": t[1:], "max_num_steps": MOST_STEPS}
     try:
         states = odeint(
             dynamics, x, t, method=scheme.name, rtol=scheme.rtol, atol=scheme.atol, options=options
         )
-    except AssertionError as error:
+    except (AssertionError, ArithmeticError) as error:
         raise IntegrationError(
             f"scheme {scheme.name} cannot reach rtol={scheme.rtol:g}, atol={scheme.atol:g}: {error}"
         ) from error

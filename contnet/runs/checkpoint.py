@@ -2,24 +2,26 @@
 
 The record says what the weights belong to: the configuration of the run, the classes, the depth of
 each ODE block, and the position within an epoch. It consists of plain containers, strings and
-numbers. So nothing in the file is executed when it is loaded.
+numbers. So nothing in the file is executed when it is loaded, and `schema` says what it may hold.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Self
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from contnet.errors import ConfigError
 from contnet.ode.depth_time import Depth, depth_time
+from contnet.runs import schema
+from contnet.runs.archive import Archive
 from contnet.runs.atomic import write_atomically
+from contnet.runs.pickled import read_tree
+from contnet.runs.schema import KEY
 
-KEY = "contnet"
 PREFIX = "network."
 
 
@@ -72,28 +74,40 @@ def save(path: Path, checkpoint: dict[str, Any]) -> None:
 def load(path: str) -> dict[str, Any]:
     """Load a checkpoint that a run has written, with its tensors on the CPU.
 
+    The whole file is compared with the schema before a tensor of it is read.
+
     Raises:
         ConfigError: if there is no such file, or no run of contnet has saved it.
     """
+    return read(path, schema.check)
+
+
+def read(path: str, check: Callable[[Any], None] = schema.check_plain) -> dict[str, Any]:
+    """Load a file of tensors and plain containers, whose tree passes `check`.
+
+    Raises:
+        ConfigError: if there is no such file, or it does not pass.
+    """
     if not Path(path).is_file():
         raise ConfigError(f"ckpt_path must be a checkpoint file; there is none at {path!r}")
+    ours = f"ckpt_path must be a checkpoint that contnet wrote; {path!r}"
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = (
-            "damaged or no checkpoint, or holds objects that would have to be executed to be read"
-        )
-        raise ConfigError(f"{_must_be_ours(path)} is {reason}") from error
-    try:
-        Record.of(checkpoint)
-        weights(checkpoint)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{_must_be_ours(path)} is another program's") from error
+        check(read_tree(Archive.of(Path(path))))
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except KeyError as error:
+        raise ConfigError(f"{ours} is another program's") from error
+    except Exception as error:  # of any kind: a damaged file fails wherever it is damaged
+        raise ConfigError(
+            f"{ours} is damaged or no checkpoint, or holds objects that would have to be executed "
+            f"to be read ({_in_one_line(error)})"
+        ) from error
     return checkpoint
 
 
-def _must_be_ours(path: str) -> str:
-    return f"ckpt_path must be a checkpoint that train.py wrote; {path!r}"
+def _in_one_line(error: Exception) -> str:
+    """Return a message without the control characters that a file may have put into it."""
+    text = "".join(one if one.isprintable() else " " for one in str(error))
+    return " ".join(text.split())[:200]
 
 
 def weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
@@ -144,19 +158,3 @@ def steps_per_node(config: Any) -> int:
     """Return `scheme.n_time_steps_per` of a configuration, 1 where it has none."""
     n_time_steps_per: int = (config.get("scheme") or {}).get("n_time_steps_per", 1)
     return n_time_steps_per
-
-
-def trained_config(record: Record, dataset: DictConfig | None = None) -> DictConfig:
-    """Return the configuration of a run, with the given keys of `dataset` in place of its own.
-
-    Raises:
-        ConfigError: if the run's data set has no such key.
-    """
-    config = OmegaConf.create(record.config)
-    for key, value in ((str(key), value) for key, value in (dataset or {}).items()):
-        if value is not None and key not in config.dataset:
-            target = config.dataset._target_
-            raise ConfigError(f"dataset.{key} must be left out: {target} has no {key}")
-        if value is not None:
-            config.dataset[key] = value
-    return config

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from contnet.errors import ConfigError
+
 LAST = Path("checkpoints") / "last.ckpt"
 """The checkpoint that the run is resumed from."""
 
@@ -48,6 +50,23 @@ def relative(path: Path, start: Path | None = None) -> Path:
 def run_of(checkpoint: Path) -> Path:
     """Return the folder of the run that saved a checkpoint."""
     return checkpoint.parents[len(LAST.parts) - 1]
+
+
+def check_own_files(folder: Path) -> None:
+    """Check that what a run reads and writes in its folder are files and folders of its own.
+
+    Through a link, a run in a folder that somebody else has made would write elsewhere. A pipe or a
+    device would be read without an end.
+
+    Raises:
+        ConfigError: if something there is a link, or neither a file nor a folder.
+    """
+    inside = [*folder.glob("*"), *(folder / RECORD).glob("*"), *(folder / LAST.parent).glob("*")]
+    for path in inside:
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise ConfigError(
+                f"hydra.run.dir must be a folder of files; {str(path)!r} is a link or a device"
+            )
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from contnet.errors import ConfigError
-from contnet.runs.folder import CHOICES, LAST, OVERRIDES
+from contnet.runs.folder import LAST
 
-OWN_KEYS = ("ckpt_path", "run_dir", "trainer.default_root_dir")
+OWN_KEYS = ("ckpt_path", "trust", "run_dir", "trainer.default_root_dir")
 """Keys that say where a run lies and what it is resumed from."""
 
 WATCHING = ("callbacks", "logger")
@@ -27,33 +27,6 @@ def newest_checkpoint(folder: Path | None = None) -> Path:
         where = "any folder of outputs/train" if folder is None else folder
         raise ConfigError(f"ckpt_path=last finds no {LAST} in {where}")
     return max(found, key=lambda path: path.stat().st_mtime)
-
-
-def overrides_of(folder: Path) -> list[str]:
-    """Return the overrides that the run in `folder` was started with.
-
-    Raises:
-        ConfigError: if they are not recorded there.
-    """
-    return [str(override) for override in _recorded(folder, OVERRIDES)]
-
-
-def choices_of(folder: Path) -> dict[str, str]:
-    """Return the option of each group that the run in `folder` was started with.
-
-    Raises:
-        ConfigError: if they are not recorded there.
-    """
-    return dict(_recorded(folder, CHOICES).hydra.runtime.choices)
-
-
-def _recorded(folder: Path, file: Path) -> Any:
-    try:
-        return OmegaConf.load(folder / file)
-    except OSError as error:
-        raise ConfigError(
-            f"hydra.run.dir must be the folder of a run; {str(folder)!r} has no {file}"
-        ) from error
 
 
 def difference(config: DictConfig, earlier: dict[str, Any]) -> str | None:

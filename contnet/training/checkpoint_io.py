@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from contnet.runs import checkpoint as checkpoints
@@ -21,4 +20,4 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         # The caller's `weights_only` is ignored: a checkpoint may come from an untrusted source.
-        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        return checkpoints.read(str(path))

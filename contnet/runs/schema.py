@@ -1,0 +1,242 @@
+"""The schema of a checkpoint: which types and sizes its tree may have.
+
+A checkpoint is data from a file that anybody may have written. Before a tensor is read or an object
+is built, its whole tree is compared with the rules here. They know what contnet and Lightning do
+with a value, so that neither fails later in a way that the user cannot understand.
+"""
+
+import re
+from pathlib import PurePath
+from typing import Any
+
+from contnet.ode.bases import BASES
+from contnet.runs.archive import MalformedError
+from contnet.runs.pickled import Stored
+from contnet.runs.value_rules import (
+    Rule,
+    boolean,
+    counters,
+    dictionary,
+    each,
+    integer,
+    keys,
+    mapping,
+    number,
+    one_of,
+    optional,
+    positive,
+    require,
+    resolved,
+    tensor,
+    text,
+)
+
+DEEPEST = 24
+"""Levels of containers within containers. A checkpoint has 10."""
+
+MOST_VALUES = 1_000_000
+"""Values in the containers of a checkpoint."""
+
+MOST_STEPS = 4096
+"""Time steps of an ODE block in a file. A command line may ask for any number."""
+
+MOST_TOGETHER = 2**18
+"""Steps of an ODE block times the square of the nodes that make up theta at one time."""
+
+MOST_EPOCHS = 10**9
+
+PRECISIONS = ("64-true", "32-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed", "64", "32")
+
+KEY = "contnet"
+"""The place of the record in a checkpoint."""
+
+
+def check(tree: Any) -> None:
+    """Check the tree of a checkpoint.
+
+    Raises:
+        KeyError: if it has no record: it is the file of another program.
+        MalformedError: if a value is not allowed; the message names its place.
+    """
+    check_plain(tree)
+    if not isinstance(tree, dict) or KEY not in tree or "state_dict" not in tree:
+        raise KeyError(KEY)
+    CHECKPOINT("", tree)
+    _check_depth(tree)
+
+
+def check_plain(tree: Any) -> None:
+    """Check that a tree is not too deep or large, also where a part of it is shared or endless.
+
+    Raises:
+        MalformedError: if it is.
+    """
+    unseen = [(tree, 0)]
+    n_values = 0
+    while unseen:
+        value, level = unseen.pop()
+        n_values += 1
+        if n_values > MOST_VALUES:
+            raise MalformedError(f"it holds more than {MOST_VALUES:,} values")
+        if level > DEEPEST:
+            raise MalformedError(f"it holds containers within containers, {level} levels deep")
+        if isinstance(value, dict | list | tuple):
+            inside = value.values() if isinstance(value, dict) else value
+            unseen += [(one, level + 1) for one in inside]
+        elif not isinstance(value, Stored | str | int | float | None):
+            raise MalformedError(f"it holds a {type(value).__name__.lstrip('_')}")
+
+
+def version(place: str, value: Any) -> None:
+    """Check a version of Lightning whose checkpoints need no migration."""
+    allowed = isinstance(value, str) and re.fullmatch(r"2\.\d{1,3}\.\d{1,3}[\w.+]{0,40}", value)
+    require(bool(allowed), place, "a version of Lightning, such as 2.6.6")
+
+
+def precision(place: str, value: Any) -> None:
+    """Check the arithmetic of a Trainer, without plugins that import other packages."""
+    one_of(*PRECISIONS)(place, str(value))
+
+
+def basis(place: str, value: Any) -> None:
+    """Check the name of a basis."""
+    one_of(*BASES)(place, value)
+
+
+def best_checkpoint(place: str, value: Any) -> None:
+    """Check the state of Lightning's ModelCheckpoint, which removes the files that it names.
+
+    They may only be checkpoints in the folder that it saves to.
+    """
+    dictionary(place, value)
+    folder = PurePath(str(value.get("dirpath")))
+
+    def path(where: str, name: Any) -> None:
+        text(where, name)
+        inside = PurePath(name).parent == folder and name.endswith(".ckpt")
+        require(name == "" or inside, where, "a checkpoint in dirpath")
+
+    paths = dict.fromkeys(("best_model_path", "kth_best_model_path", "last_model_path"), path)
+    keys({"best_model_path": path, "best_model_score": optional(tensor)}, {**paths})(place, value)
+    for name, score in value.get("best_k_models", {}).items():
+        path(f"{place}.best_k_models", name)
+        tensor(f"{place}.best_k_models", score)
+
+
+def callbacks(place: str, value: Any) -> None:
+    """Check the states of callbacks: those of contnet and Lightning have a form."""
+    mapping(dictionary)(place, value)
+    for name, state in value.items():
+        if name.startswith("ModelCheckpoint"):
+            best_checkpoint(f"{place}.{name}", state)
+    keys({}, CALLBACKS)(place, value)
+
+
+STEPS = integer(1, MOST_STEPS)
+
+DATA_SET: dict[str, Rule] = {
+    "batch_size": integer(1, 2**16),
+    "test_batch_size": integer(1, 2**16),
+    "image_size": integer(1, 2**12),
+    "crop_padding": integer(0, 2**10),
+    "num_workers": integer(0, 2**10),
+    "memory_gb": positive,
+    "root": text,
+}
+
+CONFIG = keys(
+    {
+        "run_dir": text,
+        "ckpt_path": optional(text),
+        "channels_last": boolean,
+        "dataset": keys({"_target_": text}, DATA_SET),
+        "model": keys({"_target_": text}, {"n_time_steps_per": STEPS, "basis": basis}),
+        "optimizer": keys({"_target_": text}, {"decay_norm_and_bias": boolean}),
+        "trainer": keys({"precision": precision}),
+    },
+    {"scheme": optional(keys({}, {"n_time_steps_per": STEPS, "gradient": text}))},
+)
+
+DEPTH: dict[str, Rule] = {
+    "basis": basis,
+    "n_basis": integer(1),
+    "n_time_steps": STEPS,
+    "n_refined": integer(0, 64),
+}
+
+
+def _record(place: str, value: Any) -> None:
+    keys(
+        {
+            "config": resolved,
+            "classes": each(text),
+            "depth": each(keys(DEPTH)),
+            "position": optional(each(mapping(mapping(tensor)))),
+        }
+    )(place, value)
+    CONFIG(f"{place}.config", value["config"])
+    require(len(value) == 4, place, "a record of config, classes, depth and position")
+    for i, block in enumerate(value["depth"]):
+        require(len(block) == len(DEPTH), f"{place}.depth[{i}]", "a depth of four values")
+
+
+OPTIMIZER = keys(
+    {
+        "state": mapping(dictionary, int),
+        "param_groups": each(keys({"params": each(integer(0))})),
+    }
+)
+
+CALLBACKS: dict[str, Rule] = {
+    "Throughput": keys({"train_seconds": positive, "n_images": integer(0)}),
+    "EpochMetrics": keys(
+        {
+            "metrics": mapping(number),
+            "step": integer(0),
+            "validated_at": integer(-1),
+        }
+    ),
+    "ExponentialAverage": keys({"latest_update_step": integer(0)}),
+}
+
+CHECKPOINT = keys(
+    {
+        KEY: _record,
+        "state_dict": mapping(tensor),
+        "epoch": integer(0, MOST_EPOCHS),
+        "global_step": integer(0),
+        "pytorch-lightning_version": version,
+        "loops": mapping(mapping(counters)),
+        "callbacks": callbacks,
+        "optimizer_states": each(OPTIMIZER),
+        "lr_schedulers": each(keys({}, {"epochs": positive})),
+    },
+    {
+        "current_model_state": mapping(tensor),
+        "averaging_state": mapping(tensor),
+        "MixedPrecision": mapping(number),
+    },
+)
+
+
+def _check_depth(tree: dict[str, Any]) -> None:
+    """Check the sizes that the record states against the tensors that the file holds."""
+    n_tensors = len(tree["state_dict"])
+    record = tree[KEY]
+    n_nodes = sum(block["n_basis"] for block in record["depth"])
+    enough = f"at most {n_tensors} nodes, the number of tensors in the file"
+    require(n_nodes <= n_tensors, f"{KEY}.depth", enough)
+    for i, block in enumerate(record["depth"]):
+        kind = BASES[block["basis"]]
+        integer(1, kind.most_nodes)(f"{KEY}.depth[{i}].n_basis", block["n_basis"])
+        together = 2 if kind.nodal else block["n_basis"]
+        work = block["n_time_steps"] * together**2
+        allowed = f"a depth with n_time_steps n_basis^2 of at most {MOST_TOGETHER:,}"
+        require(work <= MOST_TOGETHER, f"{KEY}.depth[{i}]", allowed)
+    model = record["config"]["model"]
+    most_nodes = BASES[model.get("basis", "piecewise_constant")].most_nodes
+    for name, most in (("initial_time_d", most_nodes), ("depth", n_tensors)):
+        if name in model:
+            integer(1, min(n_tensors, most))(f"{KEY}.config.model.{name}", model[name])
+    n_time_steps = model.get("initial_time_d", 1) * model.get("n_time_steps_per", 1)
+    STEPS(f"{KEY}.config.model: initial_time_d n_time_steps_per", n_time_steps)
