@@ -28,7 +28,7 @@ from contnet.commands.named import (
 )
 from contnet.commands.optimization import optimizer, schedule
 from contnet.commands.probe import check_shapes
-from contnet.commands.rules import check_keys
+from contnet.commands.rules import check_final_depth, check_keys
 from contnet.commands.several_processes import check_processes
 from contnet.commands.tracking import check_installed
 from contnet.data import ImageData
@@ -71,8 +71,11 @@ def check(config: DictConfig) -> None:
     if is_of_contnet(config.model):
         made = make(in_channels=3, num_classes=10)
     schedule(config)(optimizer(config.optimizer)(made), steps_per_epoch=1000)
-    if config.refine.epochs or depth_time(made) is not None:
+    depth = depth_time(made)
+    if config.refine.epochs or depth is not None:
         _refinement(config, made, probe=(), probe_name="")
+    if depth is not None:
+        check_final_depth(depth, n_refinements=len(config.refine.epochs))
 
 
 def data(dataset: DictConfig, *, train: bool) -> ImageData:

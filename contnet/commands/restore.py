@@ -99,7 +99,13 @@ def check_resumable(config: DictConfig, network: nn.Module, trainer: Trainer) ->
     """
     if config.ckpt_path is None:
         return
-    checkpoint = checkpoints.load(config.ckpt_path)
+    check_fits(checkpoints.load(config.ckpt_path), config, network, trainer)
+
+
+def check_fits(
+    checkpoint: dict[str, Any], config: DictConfig, network: nn.Module, trainer: Trainer
+) -> None:
+    """Check that a run can be resumed from a checkpoint: see `check_resumable`."""
     trained = Record.of(checkpoint).config
     _check_basis(config, trained["model"].get("basis"))
     _check_optimizer(config.optimizer, trained["optimizer"])

@@ -78,11 +78,14 @@ def _check_loops(checkpoint: dict[str, Any], trainer: Trainer) -> None:
     loops = checkpoint["loops"]
     _require(FITTED in loops, "loops", "that of a training")
     found = {**loops[FITTED]}
-    loader = found.pop("state_dict", {}).get("combined_loader", [])
+    state = found.pop("state_dict", {})
+    loader = state.get("combined_loader", []) if isinstance(state, dict) else None
     fits = isinstance(loader, list) and all(
         isinstance(one, dict) and type(one.get("n_batches")) is int for one in loader
     )
-    _require(fits and len(loader) <= 1, "loops.fit_loop.state_dict", "the place in one loader")
+    _require(
+        fits and len(loader or []) <= 1, "loops.fit_loop.state_dict", "the place in one loader"
+    )
     expected.pop("state_dict")
     _compare("loops.fit_loop", found, expected)
     epochs = found["epoch_progress"]["current"].values()

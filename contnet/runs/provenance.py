@@ -45,14 +45,21 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Return the commit of the package's files, or None outside a git repository.
+    """Return the commit of the package's files, or None if no git repository tracks them.
 
     "-dirty" is appended if the files differ from the commit.
     """
-    folder = str(Path(__file__).parent)
+    this = Path(__file__)
     # --exclude: otherwise a tag would be printed instead of the commit.
-    command = ["git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    described = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        # An environment with the package in it may lie in a repository of the user's own.
+        _git(this.parent, "ls-files", "--error-unmatch", this.name)
+        return _git(this.parent, *described)
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -169,7 +169,7 @@ def _record(place: str, value: Any) -> None:
     keys(
         {
             "config": resolved,
-            "classes": each(text),
+            "classes": each(text, minimum=2),
             "depth": each(keys(DEPTH)),
             "position": optional(each(mapping(mapping(tensor)))),
         }

@@ -81,11 +81,12 @@ def optional(rule: Rule) -> Rule:
     return lambda place, value: None if value is None else rule(place, value)
 
 
-def each(rule: Rule, kind: type | tuple[type, ...] = list) -> Rule:
-    """Return the rule of a list whose values follow `rule`."""
+def each(rule: Rule, minimum: int = 0) -> Rule:
+    """Return the rule of a list of at least `minimum` values that follow `rule`."""
 
     def check_each(place: str, value: Any) -> None:
-        require(isinstance(value, kind), place, "a list")
+        what = f"a list of at least {minimum}" if minimum else "a list"
+        require(isinstance(value, list | tuple) and len(value) >= minimum, place, what)
         for i, one in enumerate(value):
             rule(f"{place}[{i}]", one)
 
@@ -134,7 +135,7 @@ def resolved(place: str, value: Any) -> None:
     if isinstance(value, dict):
         mapping(resolved)(place, value)
     elif isinstance(value, list | tuple):
-        each(resolved, (list, tuple))(place, value)
+        each(resolved)(place, value)
     elif isinstance(value, str):
         require("${" not in value and value != "???", place, "a value, not an interpolation")
     else:

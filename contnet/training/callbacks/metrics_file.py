@@ -55,9 +55,20 @@ class MetricsFile(Logger):
 
 
 def _unfinished(path: Path) -> dict[int, dict[str, Any]]:
-    """Return the rows of the file by their step, without those of test metrics."""
-    with path.open(newline="") as file:
-        return {int(row["step"]): row for row in csv.DictReader(file) if not _has_test_metrics(row)}
+    """Return the rows of the file by their step, without those of test metrics.
+
+    Raises:
+        ValueError: if the file is no such table.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if not _has_test_metrics(row)]
+            return {int(row["step"]): row for row in rows}
+    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        raise ValueError(
+            f"path must be a table of metrics, or a file that does not exist yet; {str(path)!r} is "
+            f"damaged ({error})"
+        ) from error
 
 
 def _has_test_metrics(row: dict[str, Any]) -> bool:
