@@ -13,7 +13,7 @@ from omegaconf import DictConfig, open_dict
 from torch import nn
 
 from contnet.commands.failures import config_errors
-from contnet.commands.instantiate import accepted, check_kind, factory
+from contnet.commands.instantiate import TRACEBACK, accepted, check_kind, factory
 from contnet.data import ImageData
 from contnet.data.datasets import from_datasets
 from contnet.errors import ConfigError
@@ -114,8 +114,14 @@ def load_data(dataset: DictConfig) -> ImageData:
                 f"dataset.{key} must be given; the line `defaults: [/batches@_here_, _self_]` in "
                 "the YAML of the data set gives it a value"
             )
-    with config_errors("dataset"):
-        return from_datasets(made, name, **shared)
+    try:
+        with config_errors("dataset"):
+            return from_datasets(made, name, **shared)
+    except ConfigError:
+        raise
+    except Exception as error:  # of the user's own data set, of which an image has been read
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ConfigError(f"dataset: {name} cannot be used; {reason}; {TRACEBACK}") from error
 
 
 def _without(node: DictConfig, *keys: str) -> DictConfig:

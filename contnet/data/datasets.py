@@ -3,8 +3,8 @@
 An image is a tensor (C, H, W), which the network receives as it is: nothing is divided by 255, and
 no mean is subtracted. The data set's own transforms do that, and augment the images.
 
-Their randomness is a function of (seed, epoch, image), as that of this package is: before each
-image, the global generators of torch, NumPy and Python are set from these three.
+Their randomness is a function of (seed, epoch, split, image), as that of this package is: before
+each image, the global generators of torch, NumPy and Python are set from these four.
 """
 
 import hashlib
@@ -118,9 +118,26 @@ def from_datasets(made: Any, target: str, **options: Any) -> ImageData:
         ConfigError: if `made` holds something else, or an image or a label is not allowed.
         ValueError: if an option is out of range.
     """
-    found = {name: _member(made, name) for name in SPLITS}
+    found = _found(made, target)
     if options["val_size"] == 0:
-        found["val"] = None
+        found.pop("val", None)
+    with restored_generators():
+        image, _ = _read(found["train"], "train", 0, (0, 0))
+    images = {
+        name: DatasetImages(dataset, name, torch.arange(len(dataset)), tuple(image.shape))
+        for name, dataset in found.items()
+    }
+    classes = _classes(made, images["train"])
+    images = {name: replace(one, n_classes=len(classes)) for name, one in images.items()}
+    for name, one in images.items():
+        if name != "train":
+            one.take(torch.tensor([0]))  # so that it is not refused only after training
+    return ImageData(images["train"], images["test"], classes, val=images.get("val"), **options)
+
+
+def _found(made: Any, target: str) -> dict[str, Any]:
+    """Return the data sets train, test and perhaps val, each with an image at least."""
+    found = {name: _member(made, name) for name in SPLITS}
     for name, dataset in found.items():
         missing = dataset is None and name != "val"
         map_style = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
@@ -132,16 +149,7 @@ def from_datasets(made: Any, target: str, **options: Any) -> ImageData:
             )
         if dataset is not None and len(dataset) == 0:
             raise ConfigError(f"dataset: {name} must hold an image, got an empty data set")
-    with restored_generators():
-        image, _ = _read(found["train"], "train", 0, (0, 0))
-    images = {
-        name: DatasetImages(dataset, name, torch.arange(len(dataset)), tuple(image.shape))
-        for name, dataset in found.items()
-        if dataset is not None
-    }
-    classes = _classes(made, images["train"])
-    images = {name: replace(one, n_classes=len(classes)) for name, one in images.items()}
-    return ImageData(images["train"], images["test"], classes, val=images.get("val"), **options)
+    return {name: dataset for name, dataset in found.items() if dataset is not None}
 
 
 def _member(made: Any, name: str) -> Any:
@@ -181,7 +189,8 @@ def _read(dataset: Any, name: str, position: int, key: tuple[int, ...]) -> tuple
     The global generators are set.
     """
     place = f"{name}[{position}]"
-    _set_generators(keyed_seed(*key, position))
+    # With the split: a test image must not be drawn as a training image is.
+    _set_generators(keyed_seed(*key, SPLITS.index(name), position))
     item = dataset[position]
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise ConfigError(

@@ -71,7 +71,8 @@ def test_images_reach_the_network_as_they_are() -> None:
 def test_bytes_and_double_precision_become_single_precision_without_a_factor() -> None:
     for dtype in (torch.uint8, torch.float64, torch.float16):
         pixels = torch.full((9, 1, 2, 2), 200, dtype=dtype)
-        images = data(TensorDataset(pixels, torch.arange(9) % 3))
+        given = TensorDataset(pixels, torch.arange(9) % 3)
+        images = data(given, given)
         batch, _ = next(iter(images.train_loader(0)))
         normalised = images.normalise(channels_last=False)(batch)
         assert (normalised.dtype, normalised.unique().tolist()) == (torch.float32, [200.0])
@@ -111,6 +112,12 @@ def test_a_test_image_is_the_same_in_every_pass() -> None:
     assert torch.equal(first, second)
     assert images.test.fingerprint() == images.test.fingerprint()
     assert images.test.fingerprint() != data(Numbered(20), Numbered(6)).test.fingerprint()
+
+
+def test_images_of_two_splits_are_drawn_differently() -> None:
+    images = data(Numbered(6, noise), Numbered(6, noise))
+    (test, _), *_ = list(images.test_loader())
+    assert not {value for value, _ in epoch(images)} & set(test[:, 0, 0, 0].tolist())
 
 
 def test_a_share_for_validation_is_cut_from_the_training_images() -> None:
