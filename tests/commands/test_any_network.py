@@ -17,6 +17,8 @@ n_time_steps_per: ${scheme.n_time_steps_per}
 gradient: ${scheme.gradient}
 """
 
+TRUST = "trust=[tests.networks.two_blocks]"
+
 
 @pytest.fixture
 def two_blocks(tmp_path: Path) -> tuple[str, ...]:
@@ -49,7 +51,7 @@ def test_it_is_swept_projected_and_trains_on_from_its_projection(
     assert run("train", *options)[0] == 0
     sweep = ("sweep.scheme=[euler,rk4]", "sweep.n_time_steps=[2,4]", "sweep.recalibrate=true")
     projections = ("project.n_basis=1", "project.save=true", "hydra.run.dir=study")
-    code, out, err = run("evaluate", "ckpt_path=run", *sweep, *projections)
+    code, out, err = run("evaluate", "ckpt_path=run", *sweep, *projections, TRUST)
     assert (code, err) == (0, "")
     table = rows("study/invariance.csv")
     manifestations = [(s, n) for s in ("euler", "rk4") for n in ("2", "4")]
@@ -61,7 +63,7 @@ def test_it_is_swept_projected_and_trains_on_from_its_projection(
     assert "slopes" in out
 
     folder = "study/piecewise_constant-1"
-    tuning = ("--config-dir=own", "ckpt_path=last", f"hydra.run.dir={folder}", "epochs=3")
+    tuning = ("--config-dir=own", "ckpt_path=last", f"hydra.run.dir={folder}", "epochs=3", TRUST)
     assert run("train", *tuning)[0] == 0
     tuned = Record.of(load(Path(folder, LAST)))
     assert [block.n_basis for block in tuned.depth] == [1, 1]
