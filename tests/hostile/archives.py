@@ -3,6 +3,7 @@
 import io
 import struct
 import zipfile
+import zlib
 from collections import OrderedDict
 from typing import Any
 
@@ -11,12 +12,19 @@ import torch
 from tests.hostile.crafting import (
     Crafted,
     Good,
+    archive_of,
     archived,
     put,
     saved,
     with_entry,
     with_value,
 )
+
+IMAGES = {
+    **{"image_size": 8, "batch_size": 8, "test_batch_size": 8, "memory_gb": 1, "num_workers": 0},
+    **{"crop_padding": 1, "horizontal_flip": False, "mean": [0.5], "std": [0.5], "val_size": 0},
+}
+"""Arguments of a folder of images."""
 
 WEIGHT = "state_dict/network.head.linear.bias"
 
@@ -89,6 +97,38 @@ def all_entries_are_one(good: Good) -> bytes:
     return bytes(content)
 
 
+def has_two_directories(good: Good) -> bytes:
+    """Return an archive that one reader finds harmless, and another one full of interpolations.
+
+    It has two directories, with two streams. The end of the archive says where the directory is
+    described: right before itself, and, as an offset, elsewhere. Readers differ in which they use.
+    """
+    secret = {"_target_": "contnet.data.image_folder", "root": "${oc.env:SECRET}", **IMAGES}
+    stream = archive_of(put(good.tree(), "contnet/config/dataset", secret))["archive/data.pkl"]
+    content = good.content
+    end = content.rindex(b"PK\x05\x06")
+    n_entries, size, start = struct.unpack_from("<HII", content, end + 10)
+    directory, name = content[start : start + size], b"archive/data.pkl"
+    sizes = struct.pack("<III", zlib.crc32(stream), len(stream), len(stream))
+    local = struct.pack("<4s5H", b"PK\x03\x04", 20, 0, 0, 0, 0) + sizes
+    body = content[:start] + local + struct.pack("<2H", len(name), 0) + name + stream
+    entry = directory.rindex(b"PK\x01\x02", 0, directory.rindex(name))
+    other = bytearray(directory)
+    other[entry + 16 : entry + 28] = sizes
+    other[entry + 42 : entry + 46] = struct.pack("<I", start)
+
+    def described(listed: bytes, place: int) -> bytes:
+        numbers = (n_entries, n_entries, len(listed), place)
+        record = struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, *numbers)
+        return listed + record
+
+    body += described(bytes(other), len(body))
+    elsewhere = len(body) - 56
+    body += described(directory, len(body))
+    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, elsewhere, 1)
+    return body + locator + b"PK\x05\x06" + b"\0" * 4 + b"\xff" * 12 + b"\0" * 2
+
+
 def _tensor(made: Any) -> Crafted:
     return with_value(WEIGHT, made)
 
@@ -129,6 +169,7 @@ FILES: dict[str, Crafted] = {
     "holds_an_archive_in_its_comment": holds_an_archive_in_its_comment,
     "holds_a_second_archive_behind": holds_a_second_archive_behind,
     "stands_in_a_longer_file": stands_in_a_longer_file,
+    "has_two_directories": has_two_directories,
     "all_entries_are_one": all_entries_are_one,
     "has_names_that_are_no_utf_8": _patched("archive/version", 46, b"archive/\xff\xfe\xfd"),
     "has_names_of_a_terminal": _patched("archive/version", 46, b"archive/\x1b[31m"),

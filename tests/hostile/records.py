@@ -166,7 +166,7 @@ def _targets() -> dict[str, Crafted]:
     files = {}
     for i, (name, node) in enumerate(TARGETS.items()):
         place = places[i % len(places)]
-        files[f"names_{name}_as_{place.replace('/', '_')}"] = _with_node(f"{CONFIG}/{place}", node)
+        files[f"names_{name}_as_{place.replace('/', '_')}"] = _with_node(place, node)
     return files
 
 
