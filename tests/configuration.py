@@ -16,7 +16,11 @@ GROUPS = (
     "trainer",
     "callbacks",
     "logger",
+    "debug",
 )
+
+NAMED = {"model": "contnet.ResNet", "dataset": "contnet.data.digits"}
+"""A class or function for the option `own` of a group, which has none."""
 
 
 def composed(*overrides: str):

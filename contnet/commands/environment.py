@@ -6,7 +6,8 @@ syntax trees, so that a new comment, docstring or line break does not repeat a s
 """
 
 import ast
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -20,9 +21,15 @@ COMPUTING = ("ode", "networks", "data", "invariance/outcome.py", "invariance/rec
 PACKAGE = Path(contnet.__file__).parent
 
 
-def environment(device: torch.device) -> list[str]:
-    """Return the parts of the environment on a device."""
-    return [device.type, machine(device), torch.__version__, *map(syntax, _sources())]
+def environment(device: torch.device, own: Sequence[str] = ()) -> list[str]:
+    """Return the parts of the environment on a device.
+
+    Args:
+        device: the device that computes.
+        own: the modules of the user's own, imported; modules within them count as well.
+    """
+    sources = (*_sources(), *_own_sources(own))
+    return [device.type, machine(device), torch.__version__, *map(syntax, sources)]
 
 
 def _sources() -> Iterator[str]:
@@ -30,6 +37,13 @@ def _sources() -> Iterator[str]:
         path = PACKAGE / name
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             yield file.read_text(encoding="utf-8")
+
+
+def _own_sources(own: Sequence[str]) -> Iterator[str]:
+    for name in sorted(sys.modules):
+        file = getattr(sys.modules[name], "__file__", None) or ""
+        if file.endswith(".py") and any(f"{name}.".startswith(f"{module}.") for module in own):
+            yield Path(file).read_text(encoding="utf-8")
 
 
 def syntax(source: str) -> str:

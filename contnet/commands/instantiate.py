@@ -162,6 +162,8 @@ def _call_errors(key: str, target: str) -> Iterator[None]:
             yield
     except ConfigError as error:
         cause = _raised_by_target(error)
+        if isinstance(cause, ConfigError) and cause is not error:  # names its key already
+            raise
         missing = MISSING.search(str(cause))
         if missing and isinstance(cause, TypeError):
             message = f"{key}.{missing[1]} must be given; {target} needs it"

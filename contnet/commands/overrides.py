@@ -9,6 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import yaml
+
 from contnet.commands.grammar import key_of, override_of, program, value_of
 from contnet.commands.job import Job
 from contnet.commands.recorded import Trusted, obstacle_of, recorded_choices, recorded_overrides
@@ -96,7 +98,7 @@ def _trusted(overrides: list[str]) -> Trusted:
         return lambda name: False
     from contnet.commands.trust import is_trusted, trusted_modules  # imports torch
 
-    modules = trusted_modules(given.strip("[]").split(","))
+    modules = trusted_modules(yaml.safe_load(given))
     return lambda name: is_trusted("trust", name, modules)
 
 

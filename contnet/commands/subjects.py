@@ -88,7 +88,7 @@ class _Loader:
                     Path(path).read_bytes(),
                     OmegaConf.to_yaml(trained, resolve=True),
                     images.test.fingerprint(),
-                    *environment(_device(trainer)),
+                    *environment(_device(trainer), self._trusted),
                 ]
             ),
         )

@@ -1,6 +1,7 @@
 """Data sets that scikit-learn holds or torchvision downloads.
 
-The `options` of each function are those of `ImageData`.
+The `options` of each function are those of `ImageData`, and `download` where something is
+downloaded.
 """
 
 from pathlib import Path
@@ -34,40 +35,40 @@ def digits(**options: Any) -> ImageData:
     )
 
 
-def cifar10(root: str, *, download: bool = True, **options: Any) -> ImageData:
+def cifar10(root: str, **options: Any) -> ImageData:
     """CIFAR-10: 50,000 + 10,000 colour images of 32 x 32 pixels in 10 classes.
 
-    They are downloaded to `root` if they are missing and `download` is true.
+    They are downloaded to `root` if they are missing, unless `download=False`.
 
     Raises:
         ValueError: if the files are not under `root` and are not downloaded.
     """
-    return _torchvision(datasets.CIFAR10, root, download, **options)
+    return _torchvision(datasets.CIFAR10, root, **options)
 
 
-def cifar100(root: str, *, download: bool = True, **options: Any) -> ImageData:
+def cifar100(root: str, **options: Any) -> ImageData:
     """CIFAR-100: 50,000 + 10,000 colour images of 32 x 32 pixels in 100 classes.
 
-    They are downloaded to `root` if they are missing and `download` is true.
+    They are downloaded to `root` if they are missing, unless `download=False`.
 
     Raises:
         ValueError: if the files are not under `root` and are not downloaded.
     """
-    return _torchvision(datasets.CIFAR100, root, download, **options)
+    return _torchvision(datasets.CIFAR100, root, **options)
 
 
-def fashion_mnist(root: str, *, download: bool = True, **options: Any) -> ImageData:
+def fashion_mnist(root: str, **options: Any) -> ImageData:
     """Fashion-MNIST: 60,000 + 10,000 grey images of 28 x 28 pixels in 10 classes.
 
-    They are downloaded to `root` if they are missing and `download` is true.
+    They are downloaded to `root` if they are missing, unless `download=False`.
 
     Raises:
         ValueError: if the files are not under `root` and are not downloaded.
     """
-    return _torchvision(datasets.FashionMNIST, root, download, **options)
+    return _torchvision(datasets.FashionMNIST, root, **options)
 
 
-def _torchvision(dataset: Any, root: str, download: bool, **options: Any) -> ImageData:
+def _torchvision(dataset: Any, root: str, *, download: bool = True, **options: Any) -> ImageData:
     folder = arguments.folder("root", root)
     name = dataset.__name__
     new: list[Path] = []

@@ -1,12 +1,12 @@
 """The file of a checkpoint: a zip archive in the layout of `torch.save`.
 
 An archive holds the stream `<name>/data.pkl`, which describes a tree of containers, and the bytes
-of each tensor in `<name>/data/<key>`. All are stored as they are, without compression.
+of each storage of tensors in `<name>/data/<key>`. All are stored without compression.
 """
 
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Self
 
 MOST_BYTES = 64 * 2**20
@@ -17,57 +17,69 @@ class MalformedError(ValueError):
     """A file that is no checkpoint: its message says what is wrong with it."""
 
 
-@dataclass(frozen=True)
 class Archive:
-    """The stream of a checkpoint, and the sizes of what it refers to.
+    """An open archive, of which the stream has been read.
 
     Args:
-        stream: the content of `data.pkl`.
-        sizes: the bytes of each `data/<key>`, by key.
+        path: the file.
+
+    Raises:
+        MalformedError: if the file is no archive of this layout, is damaged, or would inflate.
+        OSError: if it cannot be read.
     """
 
-    stream: bytes
-    sizes: dict[str, int]
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+            raise MalformedError(str(error) or "not a zip archive") from error
+        try:
+            self._entries = _entries(self._file, path.stat().st_size)
+            self.stream = self._file.read(self._entries["data.pkl"])
+            order = self._entries.get("byteorder")
+            if order is not None and self._file.read(order) != b"little":
+                raise MalformedError("its numbers are in the byte order of another machine")
+        except BaseException:
+            self._file.close()
+            raise
 
-    @classmethod
-    def of(cls, path: Path) -> Self:
-        """Read the stream of an archive, and none of its tensors.
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def size(self, key: str) -> int:
+        """Return the number of bytes of a storage.
 
         Raises:
-            MalformedError: if the file is no archive of this layout, is damaged, or would inflate.
-            OSError: if it cannot be read.
+            KeyError: if the archive does not hold it.
+        """
+        return self._entries[f"data/{key}"].file_size
+
+    def read(self, key: str) -> bytearray:
+        """Return the bytes of a storage.
+
+        Raises:
+            MalformedError: if they are damaged.
         """
         try:
-            with zipfile.ZipFile(path) as file:
-                entries = _entries(file, path.stat().st_size)
-                stream = file.read(entries["data.pkl"])
-                order = entries.get("byteorder")
-                little = order is None or file.read(order) == b"little"
-        except (
-            zipfile.BadZipFile,
-            ValueError,
-            EOFError,
-            NotImplementedError,
-            RuntimeError,
-        ) as error:
-            raise MalformedError(str(error) or "not a zip archive") from error
-        if not little:
-            raise MalformedError("its numbers are in the byte order of another machine")
-        tensors = {name: entry for name, entry in entries.items() if name.startswith("data/")}
-        sizes = {name.removeprefix("data/"): entry.file_size for name, entry in tensors.items()}
-        return cls(stream, sizes)
+            content = bytearray(self._file.read(self._entries[f"data/{key}"]))
+        except (zipfile.BadZipFile, EOFError) as error:
+            raise MalformedError(str(error)) from error
+        if len(content) != self.size(key):
+            raise MalformedError("the archive breaks off")
+        return content
 
 
 def _entries(file: zipfile.ZipFile, n_bytes: int) -> dict[str, zipfile.ZipInfo]:
-    """Return the entries by their names within the one folder of the archive.
-
-    There is one way to read an archive that passes: no name is there twice, nothing stands before
-    or after it, and all its contents together are no larger than the file.
-    """
+    """Return the entries by their names within the one folder of the archive."""
     entries = file.infolist()
-    names = [entry.filename.casefold() for entry in entries]
-    if len(set(names)) < len(names):
-        raise MalformedError("the archive holds a name twice")
     plain = all(
         entry.compress_type == zipfile.ZIP_STORED
         and entry.compress_size == entry.file_size
@@ -78,12 +90,9 @@ def _entries(file: zipfile.ZipFile, n_bytes: int) -> dict[str, zipfile.ZipInfo]:
         raise MalformedError(
             "the archive is compressed or encrypted; torch.save stores plain contents"
         )
-    if file.comment or min((entry.header_offset for entry in entries), default=-1) != 0:
-        raise MalformedError("something stands before or after the archive")
-    folders = {entry.filename.partition("/")[0] for entry in entries}
-    if len(folders) != 1:
-        raise MalformedError("the archive must hold one folder")
     inside = {entry.filename.partition("/")[2]: entry for entry in entries}
+    if len(inside) < len(entries):
+        raise MalformedError("the archive holds a name twice")
     if "data.pkl" not in inside or inside["data.pkl"].file_size > MOST_BYTES:
         raise MalformedError(f"the archive must hold data.pkl, of at most {MOST_BYTES:,} bytes")
     return inside

@@ -21,6 +21,8 @@ from contnet.runs.archive import Archive
 from contnet.runs.atomic import write_atomically
 from contnet.runs.pickled import read_tree
 from contnet.runs.schema import KEY
+from contnet.runs.tensors import with_tensors
+from contnet.runs.value_rules import check_plain
 
 PREFIX = "network."
 
@@ -82,7 +84,7 @@ def load(path: str) -> dict[str, Any]:
     return read(path, schema.check)
 
 
-def read(path: str, check: Callable[[Any], None] = schema.check_plain) -> dict[str, Any]:
+def read(path: str, check: Callable[[Any], None] = check_plain) -> dict[str, Any]:
     """Load a file of tensors and plain containers, whose tree passes `check`.
 
     Raises:
@@ -92,8 +94,10 @@ def read(path: str, check: Callable[[Any], None] = schema.check_plain) -> dict[s
         raise ConfigError(f"ckpt_path must be a checkpoint file; there is none at {path!r}")
     ours = f"ckpt_path must be a checkpoint that contnet wrote; {path!r}"
     try:
-        check(read_tree(Archive.of(Path(path))))
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with Archive(Path(path)) as archive:
+            tree = read_tree(archive)
+            check(tree)
+            checkpoint: dict[str, Any] = with_tensors(tree, archive)
     except KeyError as error:
         raise ConfigError(f"{ours} is another program's") from error
     except Exception as error:  # of any kind: a damaged file fails wherever it is damaged

@@ -2,11 +2,13 @@
 
 `torch.save` writes Python's pickle format, a program for a small machine. A hostile program can
 exhaust memory or time even where it may call nothing. So it is followed here step by step, with no
-call of its own: containers, numbers and strings are made, and of a tensor only its shape. The
-instructions are those that `torch.save` writes for plain containers; any other is refused.
+call of its own: containers, numbers and strings are made, and of a tensor only its form. Tensors
+are read once the tree has been checked, from the same parse of the file: a second reader might see
+another tree in it. The instructions are those that `torch.save` writes for plain containers; any
+other is refused.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -14,50 +16,23 @@ from pickletools import genops
 from typing import Any
 
 from contnet.runs.archive import Archive, MalformedError
+from contnet.runs.tensors import DTYPES, Storage, Stored
 
 MOST_INSTRUCTIONS = 1_000_000
 """The longest program that is followed. A tensor takes about 30 instructions."""
 
 LARGEST_INTEGER = 2**63
 
-ITEM_SIZES = {
-    "BoolStorage": 1,
-    "ByteStorage": 1,
-    "CharStorage": 1,
-    "ShortStorage": 2,
-    "HalfStorage": 2,
-    "BFloat16Storage": 2,
-    "IntStorage": 4,
-    "FloatStorage": 4,
-    "LongStorage": 8,
-    "DoubleStorage": 8,
-}
-"""The bytes of a number, by the kind of storage."""
-
 DICTIONARY = "collections OrderedDict"
 TENSOR = "torch._utils _rebuild_tensor_v2"
 PARAMETER = "torch._utils _rebuild_parameter"
-NAMES = {DICTIONARY, TENSOR, PARAMETER, *(f"torch {kind}" for kind in ITEM_SIZES)}
+NAMES = {DICTIONARY, TENSOR, PARAMETER, *(f"torch {kind}" for kind in DTYPES)}
 """What a stream may name, as it spells it."""
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A tensor in a file: its shape, and its kind of storage."""
-
-    shape: tuple[int, ...]
-    kind: str
 
 
 @dataclass(frozen=True)
 class _Name:
     name: str
-
-
-@dataclass(frozen=True)
-class _Storage:
-    kind: str
-    numel: int
 
 
 def read_tree(archive: Archive) -> Any:
@@ -67,7 +42,7 @@ def read_tree(archive: Archive) -> Any:
         MalformedError: if the stream is damaged, names anything else, or its tensors do not fit the
             bytes that the archive holds.
     """
-    machine = _Machine(archive.sizes)
+    machine = _Machine(archive.size)
     try:
         for n, (instruction, argument, _) in enumerate(genops(archive.stream)):
             if n >= MOST_INSTRUCTIONS:
@@ -84,11 +59,11 @@ class _Machine:
     """The stack and the memory of a stream.
 
     Args:
-        sizes: the bytes of each storage.
+        size: a function that returns the number of bytes of a storage.
     """
 
-    def __init__(self, sizes: dict[str, int]) -> None:
-        self.sizes = sizes
+    def __init__(self, size: Callable[[str], int]) -> None:
+        self.size = size
         self.stack: list[Any] = []
         self.marked: list[list[Any]] = []
         self.memory: dict[int, Any] = {}
@@ -190,12 +165,12 @@ class _Machine:
 
     def storage(self, _: Any) -> None:
         word, kind, key, _, numel = self.stack.pop()
-        kind = kind.name.removeprefix("torch ") if isinstance(kind, _Name) else None
-        if word != "storage" or kind not in ITEM_SIZES or not _is_size(numel):
+        dtype = DTYPES.get(kind.name.removeprefix("torch ")) if isinstance(kind, _Name) else None
+        if word != "storage" or dtype is None or not _is_size(numel):
             raise MalformedError("the stream refers to something that is no storage of a tensor")
-        if self.sizes[key] != numel * ITEM_SIZES[kind]:
-            raise MalformedError(f"the file holds {self.sizes[key]:,} bytes for {numel:,} numbers")
-        self.stack.append(_Storage(kind, numel))
+        if self.size(key) != numel * dtype.itemsize:
+            raise MalformedError(f"the file holds {self.size(key):,} bytes for {numel:,} numbers")
+        self.stack.append(Storage(key, dtype, numel))
 
     def make(self, _: Any) -> None:
         made, arguments = self.last(2)
@@ -214,7 +189,7 @@ def _tensor(
     storage: Any, offset: Any, shape: Any, strides: Any, requires_grad: Any, hooks: Any, *_: Any
 ) -> Stored:
     """Return a tensor that lies within its storage, and has no more numbers than that."""
-    if not isinstance(storage, _Storage) or hooks != {}:
+    if not isinstance(storage, Storage) or hooks != {}:
         raise MalformedError("the stream makes a tensor of something else than its storage")
     sizes = (offset, *shape, *strides)
     if len(shape) != len(strides) or not all(map(_is_size, sizes)):
@@ -222,17 +197,8 @@ def _tensor(
     end = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True)) + 1
     if prod(shape) > storage.numel or (prod(shape) > 0 and end > storage.numel):
         raise MalformedError("a tensor is larger than the bytes that the file holds of it")
-    return Stored(tuple(shape), storage.kind)
+    return Stored(storage, offset, tuple(shape), tuple(strides))
 
 
 def _is_size(value: Any) -> bool:
     return type(value) is int and value >= 0
-
-
-def stored(tree: Any) -> Iterator[Stored]:
-    """Yield the tensors of a tree of dictionaries and lists."""
-    if isinstance(tree, Stored):
-        yield tree
-    elif isinstance(tree, dict | list | tuple):
-        for value in tree.values() if isinstance(tree, dict) else tree:
-            yield from stored(value)

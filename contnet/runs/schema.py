@@ -10,11 +10,10 @@ from pathlib import PurePath
 from typing import Any
 
 from contnet.ode.bases import BASES
-from contnet.runs.archive import MalformedError
-from contnet.runs.pickled import Stored
 from contnet.runs.value_rules import (
     Rule,
     boolean,
+    check_plain,
     counters,
     dictionary,
     each,
@@ -29,13 +28,8 @@ from contnet.runs.value_rules import (
     resolved,
     tensor,
     text,
+    values,
 )
-
-DEEPEST = 24
-"""Levels of containers within containers. A checkpoint has 10."""
-
-MOST_VALUES = 1_000_000
-"""Values in the containers of a checkpoint."""
 
 MOST_STEPS = 4096
 """Time steps of an ODE block in a file. A command line may ask for any number."""
@@ -44,6 +38,11 @@ MOST_TOGETHER = 2**18
 """Steps of an ODE block times the square of the nodes that make up theta at one time."""
 
 MOST_EPOCHS = 10**9
+
+MOST_CLASSES = 2**16
+
+MOST_SETTINGS = 5000
+"""Values in a configuration. OmegaConf takes a second for so many; a run has about 130."""
 
 PRECISIONS = ("64-true", "32-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed", "64", "32")
 
@@ -63,28 +62,6 @@ def check(tree: Any) -> None:
         raise KeyError(KEY)
     CHECKPOINT("", tree)
     _check_depth(tree)
-
-
-def check_plain(tree: Any) -> None:
-    """Check that a tree is not too deep or large, also where a part of it is shared or endless.
-
-    Raises:
-        MalformedError: if it is.
-    """
-    unseen = [(tree, 0)]
-    n_values = 0
-    while unseen:
-        value, level = unseen.pop()
-        n_values += 1
-        if n_values > MOST_VALUES:
-            raise MalformedError(f"it holds more than {MOST_VALUES:,} values")
-        if level > DEEPEST:
-            raise MalformedError(f"it holds containers within containers, {level} levels deep")
-        if isinstance(value, dict | list | tuple):
-            inside = value.values() if isinstance(value, dict) else value
-            unseen += [(one, level + 1) for one in inside]
-        elif not isinstance(value, Stored | str | int | float | None):
-            raise MalformedError(f"it holds a {type(value).__name__.lstrip('_')}")
 
 
 def version(place: str, value: Any) -> None:
@@ -169,11 +146,13 @@ def _record(place: str, value: Any) -> None:
     keys(
         {
             "config": resolved,
-            "classes": each(text, minimum=2),
+            "classes": each(text, minimum=2, maximum=MOST_CLASSES),
             "depth": each(keys(DEPTH)),
             "position": optional(each(mapping(mapping(tensor)))),
         }
     )(place, value)
+    n_settings = sum(1 for _ in values(value["config"]))
+    require(n_settings <= MOST_SETTINGS, f"{place}.config", f"at most {MOST_SETTINGS} values")
     CONFIG(f"{place}.config", value["config"])
     require(len(value) == 4, place, "a record of config, classes, depth and position")
     for i, block in enumerate(value["depth"]):

@@ -4,17 +4,53 @@ A rule is a function of a place in the tree and the value there. It raises `Malf
 value is not allowed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import isfinite
 from typing import Any
 
 from contnet.runs.archive import MalformedError
-from contnet.runs.pickled import Stored
+from contnet.runs.tensors import Stored
+
+DEEPEST = 24
+"""Levels of containers within containers. A checkpoint has 10."""
+
+MOST_VALUES = 1_000_000
+"""Values in the containers of a checkpoint."""
 
 LONGEST = 4096
 """Characters of a string."""
 
 Rule = Callable[[str, Any], None]
+
+
+def check_plain(tree: Any) -> None:
+    """Check that a tree is not too deep or large, also where a part of it is shared or endless.
+
+    Raises:
+        MalformedError: if it is.
+    """
+    for n_values, value in enumerate(values(tree)):
+        if n_values > MOST_VALUES:
+            raise MalformedError(f"it holds more than {MOST_VALUES:,} values")
+        if not isinstance(value, dict | list | tuple | Stored | str | int | float | None):
+            raise MalformedError(f"it holds a {type(value).__name__.lstrip('_')}")
+
+
+def values(tree: Any) -> Iterator[Any]:
+    """Yield the containers and values of a tree, as often as they can be reached.
+
+    Raises:
+        MalformedError: if containers lie within containers too deep.
+    """
+    unseen = [(tree, 0)]
+    while unseen:
+        value, level = unseen.pop()
+        if level > DEEPEST:
+            raise MalformedError(f"it holds containers within containers, {level} levels deep")
+        yield value
+        if isinstance(value, dict | list | tuple):
+            inside = value.values() if isinstance(value, dict) else value
+            unseen += [(one, level + 1) for one in inside]
 
 
 def require(allowed: bool, place: str, what: str) -> None:
@@ -66,10 +102,6 @@ def tensor(place: str, value: Any) -> None:
     require(isinstance(value, Stored), place, "a tensor")
 
 
-def any_value(place: str, value: Any) -> None:
-    """Allow anything: the whole tree is known to be plain."""
-
-
 def dictionary(place: str, value: Any) -> None:
     """Check a dictionary with strings as keys."""
     allowed = isinstance(value, dict) and all(isinstance(key, str) for key in value)
@@ -81,12 +113,13 @@ def optional(rule: Rule) -> Rule:
     return lambda place, value: None if value is None else rule(place, value)
 
 
-def each(rule: Rule, minimum: int = 0) -> Rule:
-    """Return the rule of a list of at least `minimum` values that follow `rule`."""
+def each(rule: Rule, minimum: int = 0, maximum: int = 2**53) -> Rule:
+    """Return the rule of a list of `minimum` to `maximum` values that follow `rule`."""
 
     def check_each(place: str, value: Any) -> None:
-        what = f"a list of at least {minimum}" if minimum else "a list"
-        require(isinstance(value, list | tuple) and len(value) >= minimum, place, what)
+        what = "a list" if maximum == 2**53 else f"a list of {minimum:,} to {maximum:,} values"
+        allowed = isinstance(value, list | tuple) and minimum <= len(value) <= maximum
+        require(allowed, place, what)
         for i, one in enumerate(value):
             rule(f"{place}[{i}]", one)
 

@@ -6,12 +6,14 @@ from pytorch_lightning import Trainer
 from contnet import ADAPTIVE_SCHEMES, SCHEMES
 from contnet.commands import build
 from contnet.ode.depth_time import depth_time
-from tests.configuration import composed, options
+from tests.configuration import NAMED, composed, options
 
 
 @pytest.mark.parametrize("option", options())
 def test_every_option_of_every_group_composes_to_a_valid_configuration(option: str) -> None:
-    build.check(composed(option, "++dataset.root=data"))
+    group, _, name = option.partition("=")
+    named = [f"{group}._target_={NAMED[group]}"] if name == "own" else []
+    build.check(composed(option, "++dataset.root=data", *named))
 
 
 def test_every_scheme_has_its_option() -> None:
