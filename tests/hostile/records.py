@@ -173,6 +173,9 @@ def _targets() -> dict[str, Crafted]:
 FILES: dict[str, Crafted] = {
     **_targets(),
     "names_a_shell_in_a_list": _with_node("dataset/mean", {"0": [[[SHELL_NODE]]]}),
+    "names_a_shell_in_a_tuple": with_value(f"{CONFIG}/dataset/mean", (SHELL_NODE,)),
+    "names_a_shell_in_tuples_of_lists": with_value(f"{CONFIG}/model/rtol", ([(SHELL_NODE,)],)),
+    "names_a_rate_in_a_text": with_value(f"{CONFIG}/model/rate", "os.system"),
     "asks_for_a_partial_call": with_value(f"{CONFIG}/dataset/_partial_", True),
     "has_positional_arguments": with_value(f"{CONFIG}/dataset/_args_", [SHELL]),
     "has_a_key_with_dots": with_value(f"{CONFIG}/dataset/a._target_", "os.system"),
