@@ -18,7 +18,7 @@ CONFIG = "contnet/config"
 
 SHELL_NODE = {
     "_target_": "pytorch_lightning.cli.instantiate_class",
-    "args": [SHELL],
+    "args": SHELL,
     "init": {"class_path": "os.system"},
 }
 
