@@ -7,8 +7,10 @@ check their own arguments; `rules` checks the keys that go to the constructors o
 
 import logging
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning import Callback, Trainer
@@ -64,12 +66,14 @@ def check(config: DictConfig) -> None:
     check_keys(config)
     check_installed(config)
     name_of("dataset", config.dataset)
-    # Constructors check their arguments. For that, any data will do, and epochs of any length. Only
-    # a network of the user's own may need its own data: a block stands in for it.
+    # Constructors check their arguments. For that, any data and epochs of any length will do. For a
+    # network of the user's own, which may need its own data, a block stands in.
     make = network_factory(config.model)
     made: nn.Module = ODEBlock(lambda: nn.Linear(1, 1))
     if is_of_contnet(config.model):
-        made = make(in_channels=3, num_classes=10)
+        # On this device tensors take no memory, however large a mistyped size is.
+        with nullcontext() if rate_of(config.model) else torch.device("meta"):
+            made = make(in_channels=3, num_classes=10)
     schedule(config)(optimizer(config.optimizer)(made), steps_per_epoch=1000)
     depth = depth_time(made)
     if config.refine.epochs or depth is not None:
@@ -78,13 +82,18 @@ def check(config: DictConfig) -> None:
         check_final_depth(depth, n_refinements=len(config.refine.epochs))
 
 
-def data(dataset: DictConfig, *, train: bool) -> ImageData:
+def data(dataset: DictConfig, *, train: bool, download: bool = True) -> ImageData:
     """Load a data set: its test images, and its training images if `train`.
+
+    Args:
+        dataset: the node of the data set.
+        train: load the training images as well.
+        download: false downloads nothing, unless the key dataset.download says so.
 
     Raises:
         ConfigError: if an option of the data set is not allowed, or its files cannot be used.
     """
-    images = load_data(dataset)
+    images = load_data(dataset, download=download)
     with config_errors("dataset"):
         if train:
             images.load_train()

@@ -27,6 +27,9 @@ def checkpoint_paths(key: str, value: Any) -> list[str]:
             raise ConfigError(
                 f"{key} must name at least one checkpoint; there is none at {str(name)!r}"
             )
+        for match in matches:
+            if not match.isprintable():
+                raise ConfigError(f"{key} must name files with printable names; got {match!r}")
         found += sorted(matches, key=_with_numbers)
     if not found:
         raise ConfigError(f"{key} must name at least one checkpoint, got []")

@@ -107,7 +107,7 @@ def targets(config: Any, key: str) -> Iterator[tuple[str, str]]:
             yield f"{key}._target_", str(config["_target_"])
         for name, value in config.items():
             yield from targets(value, f"{key}.{name}")
-    elif isinstance(config, list):
+    elif isinstance(config, list | tuple):
         for value in config:
             yield from targets(value, key)
 

@@ -96,8 +96,12 @@ def _needed(key: str, node: DictConfig, *arguments: str) -> Iterator[None]:
         raise
 
 
-def load_data(dataset: DictConfig) -> ImageData:
+def load_data(dataset: DictConfig, *, download: bool = True) -> ImageData:
     """Return the data set of a node, without reading more than its constructor does.
+
+    Args:
+        dataset: the node.
+        download: false downloads nothing, unless the key `download` of the node says so.
 
     Raises:
         ConfigError: if an option is not allowed, or it makes something else than data.

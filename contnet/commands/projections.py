@@ -69,7 +69,9 @@ def _save(path: str, network: nn.Module, basis: Basis, folder: Path) -> None:
     checkpoints.save(folder / LAST, with_network(checkpoint, network))
     if (run / RECORD).exists():
         check_own_files(run)
-        shutil.copytree(run / RECORD, folder / RECORD, dirs_exist_ok=True)
+        (folder / RECORD).mkdir(exist_ok=True)
+        for file in (run / RECORD).glob("*.yaml"):
+            shutil.copyfile(file, folder / RECORD / file.name)
         command = command_to_resume(relative(folder))
     else:
         last = relative(folder / LAST)

@@ -21,16 +21,19 @@ from contnet.runs.folder import CHOICES, OVERRIDES, check_own_files
 Trusted = Callable[[str], bool]
 """A function of the name of a class or function that says whether the user trusts it."""
 
-LARGEST = 2**18
+LARGEST = 2**16
 """Bytes of a file of the record. Those of Hydra have about 5,000."""
 
-PLACES = ("run_dir", "trust", "trainer.default_root_dir", "trainer.plugins")
-"""Keys that say where a run writes, what it reads, and what code it loads."""
+LONGEST = 2**10
+"""Characters of an override, and overrides of a record. Hydra's grammar is slow."""
+
+PLACES = ("run_dir", "trust", "trainer.default_root_dir", "trainer.plugins", "dataset.download")
+"""Keys that say where a run writes, what it downloads, and what code it loads."""
 
 WATCHING = ("callbacks.", "logger.")
 """Keys of groups that write files and send figures. A record may set numbers there, no names."""
 
-LOCAL_LOGGERS = ("tensorboard", "csv", "[tensorboard,csv]")
+LOCAL_LOGGERS = ("tensorboard", "csv", "[tensorboard,csv]", "None")
 """Options of the group logger that send nothing."""
 
 
@@ -47,17 +50,17 @@ def recorded_overrides(folder: Path, replaced: set[str], is_trusted: Trusted) ->
     """
     check_own_files(folder)
     overrides = _read(folder, OVERRIDES)
-    if not isinstance(overrides, list) or not all(isinstance(one, str) for one in overrides):
-        raise ConfigError(
-            f"hydra.run.dir: {str(folder / OVERRIDES)!r} must hold a list of overrides"
-        )
+    is_list = isinstance(overrides, list) and len(overrides) <= LONGEST
+    if not is_list or not all(isinstance(one, str) for one in overrides):
+        raise ConfigError(f"hydra.run.dir: {str(folder / OVERRIDES)!r} is no list of overrides")
     kept = [one for one in overrides if key_of(one) not in replaced]
     for override in kept:
         obstacle = obstacle_of(override, is_trusted)
         if obstacle:
+            shown = override if len(override) < 200 else f"{override[:200]}..."
             raise ConfigError(
-                f"hydra.run.dir: the record in {str(folder)!r} has {override!r}, which "
-                f"{obstacle}; if you want it, type it yourself"
+                f"hydra.run.dir: the record in {str(folder)!r} has {shown!r}, which {obstacle}; "
+                "if you want it, type it yourself"
             )
     return kept
 
@@ -79,83 +82,92 @@ def recorded_choices(folder: Path) -> dict[str, str]:
 
 
 def _read(folder: Path, file: Path) -> Any:
+    """Return the content of a file of the record, with every value as text."""
     path = folder / file
     try:
         if path.stat().st_size > LARGEST:
             raise ConfigError(f"hydra.run.dir: {str(path)!r} is too large for a record of Hydra")
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)
     except OSError as error:
         raise ConfigError(
             f"hydra.run.dir must be the folder of a run; {str(folder)!r} has no {file}"
         ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise ConfigError(f"hydra.run.dir: {str(path)!r} is no record of Hydra") from error
 
 
 def obstacle_of(override: str, is_trusted: Trusted = lambda name: False) -> str | None:
     """Return why a record may not repeat an override, or None if it may."""
+    if len(override) > LONGEST or not override.isprintable() or override.startswith("-"):
+        return "is no override of a run"
     try:
         parsed = OverridesParser.create().parse_override(override)
-    except HydraException:
+    except (HydraException, RecursionError):
         return "is no override"
-    if not override.isprintable() or override.startswith("-") or parsed.is_sweep_override():
+    if parsed.is_sweep_override():
         return "is no override of a single run"
     key = str(parsed.key_or_group)
-    value = None if parsed.is_delete() else parsed.value()
-    if key.partition(".")[0].partition("/")[0] == "hydra":
+    if parsed.package is not None or key.partition(".")[0].partition("/")[0] == "hydra":
         return "changes Hydra itself"
-    if key in PLACES:
-        return "says where a run reads or writes"
     if "${" in override:
         return "looks a value up elsewhere"
-    return _about_names(key, value, is_trusted) or _about_value(key, value)
+    value = None if parsed.is_delete() else parsed.value()
+    if "." not in key and not isinstance(value, dict):
+        chosen = str(value)
+        if ".." in chosen or chosen.startswith("/") or isinstance(value, list):
+            return "chooses an option outside the groups"
+        if key == "logger" and chosen not in LOCAL_LOGGERS:
+            return "chooses where figures are sent"
+    obstacles = (_about_value(place, one, is_trusted) for place, one in _leaves(key, value))
+    return next((obstacle for obstacle in obstacles if obstacle), None)
 
 
-def _about_names(key: str, value: Any, is_trusted: Trusted) -> str | None:
-    # The value at its place: {"model": {"_target_": ...}} for model._target_=...
-    for name in reversed(key.split(".")):
-        value = {name: value}
-    for name, one in _items(value):
-        if name == "_target_" and not is_trusted(str(one)):
-            return "names a class or function"
-        if name.startswith("_") and name != "_target_":
-            return f"has the word {name} of Hydra's"
-    return None
-
-
-def _about_value(key: str, value: Any) -> str | None:
-    if "." not in key and (".." in str(value) or str(value).startswith(("/", "["))):
-        return "chooses an option outside the groups"
-    if key.startswith(WATCHING) and _holds_text(value):
+def _about_value(place: str, value: Any, is_trusted: Trusted) -> str | None:
+    """Return why a record may not set a single value, or None if it may."""
+    *groups, name = place.split(".")
+    if name == "_target_" and not is_trusted(str(value)):
+        return "names a class or function"
+    for word in {*groups, name} - {"_target_"}:
+        if word.startswith("_"):
+            return f"has the word {word} of Hydra's"
+    if place.startswith(PLACES):
+        return "says where a run reads or writes"
+    is_text = value is not None and not isinstance(value, bool | int | float)
+    if place.startswith(WATCHING) and is_text and name != "_target_":
         return "says what is written or sent"
-    if key == "logger" and value is not None and str(value) not in LOCAL_LOGGERS:
-        return "chooses where figures are sent"
-    if key in ("trainer.devices", "trainer.num_nodes", "dataset.num_workers"):
-        return _about_processes(value)
-    if key == "dataset.root" and ".." in str(value):
+    if place == "dataset.root" and ".." in str(value):
         return "reads a folder outside this one"
-    return None
+    return _about_size(place, value)
 
 
-def _about_processes(value: Any) -> str | None:
+def _about_size(place: str, value: Any) -> str | None:
+    """Return why a record may not ask for so much, or None if it may."""
+    from contnet.runs.archive import MalformedError  # import torch
+    from contnet.runs.schema import DATA_SET
+
     most = os.cpu_count() or 1
-    if isinstance(value, int) and value > most:
-        return f"starts more processes than this machine has cores, {most}"
+    if place in ("trainer.devices", "dataset.num_workers"):
+        is_few = isinstance(value, int) and value <= most
+        if value != "auto" and not is_few:
+            return f"asks for more processes than this machine has cores, {most}"
+    if place == "trainer.num_nodes" and value != 1:
+        return "waits for other machines"
+    rule = DATA_SET.get(place.removeprefix("dataset."))
+    if place.startswith("dataset.") and rule is not None and value is not None:
+        try:
+            rule(place, value)
+        except MalformedError as error:
+            return f"is too large: {error}"
     return None
 
 
-def _items(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield each key with its value in nested dictionaries and lists."""
+def _leaves(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the place and the value of each single value in nested dictionaries and lists."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield str(key), inner
-            yield from _items(inner)
+            yield from _leaves(f"{place}.{key}", inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _items(inner)
-
-
-def _holds_text(value: Any) -> bool:
-    if isinstance(value, dict | list):
-        return any(map(_holds_text, value.values() if isinstance(value, dict) else value))
-    return value is not None and not isinstance(value, bool | int | float)
+            yield from _leaves(place, inner)
+    else:
+        yield place, value

@@ -6,6 +6,8 @@ A checkpoint may be somebody else's. Nothing in it is executed, its configuratio
 
 import copy
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +45,21 @@ def restore_network(checkpoint: dict[str, Any], config: DictConfig, data: ImageD
     Raises:
         ConfigError: if the weights do not fit the network that `config` describes.
     """
+    _check_shapes(checkpoint, config, partial(_to_evaluate, config.model, data))
+    network = _to_evaluate(config.model, data)
+    _load_weights(network, checkpoint, config)
+    return network
+
+
+def _check_shapes(
+    checkpoint: dict[str, Any], config: DictConfig, make: Callable[[], nn.Module]
+) -> None:
+    """Compare the weights of a checkpoint with those of a network, and take no memory for it."""
     if config.model._target_ in NETWORKS and not rate_of(config.model):
         # Tensors on this device have a shape and no memory.
         with torch.device("meta"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that nothing is copied to them
-            _load_weights(_to_evaluate(config.model, data), checkpoint, config)
-    network = _to_evaluate(config.model, data)
-    _load_weights(network, checkpoint, config)
-    return network
+            _load_weights(make(), checkpoint, config)
 
 
 def _to_evaluate(model: DictConfig, data: ImageData) -> nn.Module:
@@ -83,6 +92,19 @@ def unfinished_job(config: DictConfig) -> DictConfig:
     config = config.copy()
     config.ckpt_path = str(last)
     return config
+
+
+def check_weights(config: DictConfig, data: ImageData) -> None:
+    """Check that the weights in `ckpt_path`, if that is given, are those of the network.
+
+    This is done before the network is made: the record of a folder may ask for any size.
+
+    Raises:
+        ConfigError: if they are not.
+    """
+    if config.ckpt_path is not None:
+        make = partial(build.network, config.model, data)
+        _check_shapes(checkpoints.load(config.ckpt_path), config, make)
 
 
 def check_resumable(config: DictConfig, network: nn.Module, trainer: Trainer) -> None:

@@ -57,6 +57,11 @@ def _path(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be the path of a checkpoint, got {value!r}")
 
 
+def _steps(name: str, value: Any) -> None:
+    if positive_integer(name, value) > MOST_STEPS:
+        raise ValueError(f"{name} must be at most {MOST_STEPS}, got {value}")
+
+
 def _group(name: str, value: Any) -> None:
     if not isinstance(value, DictConfig):
         raise ValueError(
@@ -71,9 +76,12 @@ RULES: dict[str, Rule] = {
     "seed": partial(arguments.integer, minimum=0),
     "ckpt_path": _path,
     "refine": _group,
+    "model.scheme": partial(arguments.one_of, allowed=[*SCHEMES, *ADAPTIVE_SCHEMES]),
     "model.basis": partial(arguments.one_of, allowed=BASES),
     "scheme.name": partial(arguments.one_of, allowed=[*SCHEMES, *ADAPTIVE_SCHEMES]),
-    "scheme.n_time_steps_per": positive_integer,
+    "scheme.n_time_steps_per": _steps,
+    "model.n_time_steps_per": _steps,
+    "model.initial_time_d": _steps,
     "scheme.gradient": partial(arguments.one_of, allowed=GRADIENTS),
     "scheme.rtol": above_0,
     "scheme.atol": above_0,
@@ -127,3 +135,6 @@ def check_keys(config: DictConfig) -> None:
         group, _, name = key.rpartition(".")
         with config_errors(group):
             rule(name, value)
+    steps = [config.model.get(name, 1) for name in ("initial_time_d", "n_time_steps_per")]
+    with config_errors("model"):
+        _steps("initial_time_d n_time_steps_per", steps[0] * steps[1])

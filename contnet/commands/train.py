@@ -33,7 +33,8 @@ def main(config: DictConfig, job: Job) -> float | None:
     if job.sweeping:
         config = restore.unfinished_job(config)
     seed_everything(config.seed, workers=True, verbose=False)
-    data = build.data(config.dataset, train=True)
+    data = build.data(config.dataset, train=True, download=config.ckpt_path is None)
+    restore.check_weights(config, data)
     network = build.network(config.model, data)
     build.warn_of_long_steps(config.model, network)
     classifier = build.classifier(config, network, data)

@@ -72,9 +72,6 @@ def recorded_config(
         ConfigError: if the record names something that a checkpoint may not have built, or the data
             set has no such key.
     """
-    for key, listed in LISTED.items():
-        _check_names(path, key, record.config[key], listed, trusted)
-        _check_arguments(path, key, record.config[key])
     typed = {str(key): value for key, value in (dataset or {}).items() if value is not None}
     recorded = record.config["dataset"]
     for key in typed:
@@ -84,7 +81,13 @@ def recorded_config(
     wanted = {**_within_this_machine(recorded), **typed}
     if wanted["_target_"] in DOWNLOADED:
         wanted["download"] = "root" in typed  # a file may not have anything downloaded
-    return OmegaConf.create({**record.config, "dataset": wanted})
+    config = OmegaConf.create({**record.config, "dataset": wanted})
+    # Checked as it is built, and not as it is recorded: OmegaConf may read a container otherwise.
+    plain: Any = OmegaConf.to_container(config)
+    for key, listed in LISTED.items():
+        _check_names(path, key, plain[key], listed, trusted)
+        _check_arguments(path, key, plain[key])
+    return config
 
 
 def _check_names(

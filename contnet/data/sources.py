@@ -81,7 +81,7 @@ def _torchvision(dataset: Any, root: str, *, download: bool = True, **options: A
         if not download:
             raise ValueError(
                 f"root must be given: {name} is neither whole in {root!r} nor downloaded for a "
-                "checkpoint, unless you say where to"
+                "checkpoint, unless you say where to (to train on: +dataset.download=true)"
             ) from error
         reason = getattr(error, "reason", error)
         raise ValueError(

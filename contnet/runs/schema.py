@@ -121,13 +121,20 @@ DATA_SET: dict[str, Rule] = {
     "root": text,
 }
 
+MODEL: dict[str, Rule] = {
+    "n_time_steps_per": STEPS,
+    "basis": basis,
+    "scheme": text,
+    "gradient": text,
+}
+
 CONFIG = keys(
     {
         "run_dir": text,
         "ckpt_path": optional(text),
         "channels_last": boolean,
         "dataset": keys({"_target_": text}, DATA_SET),
-        "model": keys({"_target_": text}, {"n_time_steps_per": STEPS, "basis": basis}),
+        "model": keys({"_target_": text}, MODEL),
         "optimizer": keys({"_target_": text}, {"decay_norm_and_bias": boolean}),
         "trainer": keys({"precision": precision}),
     },

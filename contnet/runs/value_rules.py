@@ -167,9 +167,10 @@ def resolved(place: str, value: Any) -> None:
     """Check a configuration without interpolations: nothing in it is looked up elsewhere."""
     if isinstance(value, dict):
         mapping(resolved)(place, value)
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list):
         each(resolved)(place, value)
     elif isinstance(value, str):
         require("${" not in value and value != "???", place, "a value, not an interpolation")
     else:
-        require(not isinstance(value, Stored), place, "a number, a string or a container")
+        is_plain = not isinstance(value, Stored | tuple)
+        require(is_plain, place, "a number, a string, a list or a dictionary")
