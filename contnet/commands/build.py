@@ -120,8 +120,7 @@ def network(model: DictConfig, data: ImageData) -> nn.Module:
 def warn_of_long_steps(model: DictConfig, network: nn.Module) -> None:
     """Log a warning if the steps are so long that training is likely to diverge.
 
-    Networks with SkipInit and blocks with an adaptive scheme are not checked: SkipInit starts with
-    a residual of zero, and an adaptive scheme chooses its own steps.
+    SkipInit is left out, because it starts with a residual of 0, and so are adaptive schemes.
     """
     depth = depth_time(network)
     if depth is None or model.get("use_skipinit", False):
