@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from contnet.data.decoding import UnreadableError, decoded, quiet_pillow
+
 
 class Images(Protocol):
     """N labelled images of one size."""
@@ -119,7 +121,8 @@ class FileImages:
         ).digest()
 
     def take(self, indices: Tensor, key: tuple[int, ...] = (0, 0)) -> tuple[Tensor, Tensor]:
-        pixels = np.stack([self._decode(self.files[i]) for i in indices.tolist()])
+        with quiet_pillow():
+            pixels = np.stack([self._decode(self.files[i]) for i in indices.tolist()])
         return torch.from_numpy(pixels), self.labels[indices]
 
     def subset(self, indices: Tensor) -> "FileImages":
@@ -138,7 +141,7 @@ class FileImages:
         pixels = np.empty(
             (len(self.files), self.image_size, self.image_size, self.channels), np.uint8
         )
-        with ThreadPoolExecutor() as pool:
+        with quiet_pillow(), ThreadPoolExecutor() as pool:
             images: Iterable[np.ndarray] = pool.map(self._decode, self.files)
             if console.is_terminal:
                 images = track(images, "reading images", len(self.files), console=console)
@@ -149,10 +152,7 @@ class FileImages:
     def _decode(self, file: Path) -> np.ndarray:
         size = (self.image_size, self.image_size)
         try:
-            with Image.open(file) as image:
-                rgb = image.convert("RGB")
-        except FileNotFoundError as error:
-            raise ValueError(f"root: cannot use {file}: the file is no longer there") from error
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ValueError(f"root: cannot use {file}: not a readable image") from error
+            rgb = decoded(file)
+        except UnreadableError as error:
+            raise ValueError(f"root: cannot use {file}: {error}") from error
         return np.asarray(rgb if rgb.size == size else rgb.resize(size, Image.Resampling.BILINEAR))

@@ -1,0 +1,56 @@
+"""Image files that Pillow cannot write, byte by byte."""
+
+import struct
+import zlib
+
+
+def png(depth: int, kind: int, pixels: bytes, transparent: bytes = b"") -> bytes:
+    """Return a PNG file of two pixels in a row.
+
+    Args:
+        depth: bits of a channel.
+        kind: 0 for grey, 2 for colour.
+        pixels: the packed row.
+        transparent: the content of the chunk tRNS, if there shall be one.
+    """
+    header = struct.pack(">IIBBBBB", 2, 1, depth, kind, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + pixels)), (b"IEND", b"")]
+    if transparent:
+        chunks.insert(1, (b"tRNS", transparent))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks
+    )
+
+
+def tiff(bits: int, pixels: bytes, *, white_is_zero: bool = False, sample_format: int = 1) -> bytes:
+    """Return a little-endian grey TIFF file of two pixels in a row.
+
+    Args:
+        bits: bits of a pixel.
+        pixels: the packed row.
+        white_is_zero: the photometric interpretation.
+        sample_format: 1 for numbers without sign, 2 with sign, 3 for floating point.
+    """
+    entries = {
+        256: 2,  # width
+        257: 1,  # height
+        258: bits,
+        259: 1,  # not compressed
+        262: 0 if white_is_zero else 1,
+        273: 8,  # where the pixels lie
+        277: 1,  # channels
+        278: 1,  # rows of a strip
+        279: len(pixels),
+        339: sample_format,
+    }
+    padded = pixels + b"\0" * (len(pixels) % 2)
+    directory = struct.pack("<H", len(entries)) + b"".join(
+        struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, value)
+        for tag, value in entries.items()
+    )
+    start = struct.pack("<2sHI", b"II", 42, 8 + len(padded))
+    return start + padded + directory + struct.pack("<I", 0)

@@ -1,0 +1,267 @@
+"""What becomes of an image file: every mode, format, orientation and kind of transparency."""
+
+import struct
+import warnings
+from io import BytesIO
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from contnet.data.images import ArrayImages, FileImages
+from tests.data.files import png, tiff
+
+BLUE = (50, 100, 200)
+GREY = 124
+MODES = {
+    **dict.fromkeys(("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"), BLUE),
+    **dict.fromkeys(("P", "PA"), BLUE),
+    **dict.fromkeys(("L", "LA", "I;16", "I;16L", "I;16B", "I", "F"), (GREY,) * 3),
+    "1": (255,) * 3,
+}
+"""The modes that files have, and the colour in which a picture of that mode is filled."""
+
+Image.init()
+AVAILABLE = [
+    kind
+    for kind in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "I;16 PNG", "P PNG")
+    if kind.split()[-1] in Image.SAVE
+]
+"""Formats with orientation tags that this Pillow writes, some with a mode before them."""
+
+FORMATS = ("PNG", "TIFF", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TGA", "JPEG2000", "AVIF", "ICO")
+
+
+def picture(mode: str) -> Image.Image:
+    """Return a picture of 16 x 16 pixels, filled with the colour of its mode."""
+    if mode.startswith("I"):
+        return Image.new(mode, (16, 16), GREY * 257)
+    if mode == "F":
+        return Image.new(mode, (16, 16), GREY * 257.0)
+    coloured = Image.new("RGB", (16, 16), MODES[mode])
+    if mode == "PA":
+        indexed = coloured.convert("P", palette=Image.Palette.ADAPTIVE)
+        made = Image.merge("PA", [indexed, Image.new("L", (16, 16), 255)])
+        made.putpalette(indexed.getpalette() or [])
+        return made
+    return coloured.convert(mode, palette=Image.Palette.ADAPTIVE)
+
+
+def _written() -> list[Any]:
+    """Return mode as read, format and content of each mode in each format that Pillow writes."""
+    found = {}
+    for mode, kind in product(MODES, FORMATS):
+        content = BytesIO()
+        try:
+            picture(mode).save(content, kind)
+            with Image.open(content) as image:
+                read = image.mode
+        except (OSError, KeyError, ValueError):
+            continue
+        # Only without a conversion by the writer, which would clip 16 bits.
+        if read == mode or (mode, read) in {("I;16B", "I;16"), ("I;16", "I"), ("P", "RGB")}:
+            found[read, kind, mode] = content.getvalue()
+    return [
+        pytest.param(mode, kind, content, id=f"{made}-{kind}")
+        for (mode, kind, made), content in found.items()
+    ]
+
+
+def decoded(file: Path, size: int = 16) -> np.ndarray:
+    """Return the pixels of a file as a data set has them, both decoded once and lazily."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        once, lazily = (
+            FileImages([file], torch.zeros(1).long(), size, decode_once=one).prepared()
+            for one in (True, False)
+        )
+        pixels, _ = lazily.take(torch.tensor([0]))
+    assert isinstance(once, ArrayImages)
+    assert torch.equal(once.pixels, pixels)
+    return pixels[0].numpy()
+
+
+def pair(folder: Path, name: str, content: bytes) -> list[list[int]]:
+    """Return the two pixels (R, G, B) of a file of two pixels, in which each is doubled."""
+    (folder / name).write_bytes(content)
+    return decoded(folder / name, size=2)[0].tolist()
+
+
+@pytest.mark.parametrize(("mode", "kind", "content"), _written())
+def test_every_mode_is_scaled_by_its_range_or_refused_by_file_and_mode(
+    mode: str, kind: str, content: bytes, tmp_path: Path
+) -> None:
+    file = tmp_path / "picture.bin"
+    file.write_bytes(content)
+    if mode == "F" or (mode == "I" and kind == "TIFF"):
+        with pytest.raises(ValueError, match=rf"picture.bin: mode {mode} of {kind} files has no"):
+            decoded(file)
+        return
+    grey = mode in ("L", "LA", "1") or mode.startswith("I")
+    expected = (255,) * 3 if mode == "1" else (GREY,) * 3 if grey else BLUE
+    assert np.abs(decoded(file).astype(int) - expected).max() <= 6
+
+
+def test_the_modes_of_memory_alone_are_scaled_too() -> None:
+    from contnet.data.decoding import to_rgb
+
+    for mode, base in (("La", "LA"), ("RGBa", "RGBA"), ("RGBX", "RGBX"), ("HSV", "HSV")):
+        made = to_rgb(picture(base).convert(mode))
+        expected = (GREY,) * 3 if mode == "La" else BLUE
+        assert np.abs(np.asarray(made).astype(int) - expected).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [*product(["I;16"], ["PNG", "TIFF", "JPEG2000", "PPM"]), *product(["I;16B"], ["PNG", "TIFF"])],
+)
+def test_16_bits_become_the_high_8_of_them(mode: str, kind: str, tmp_path: Path) -> None:
+    values = (np.arange(256) * 256 + 77).astype("<u2").reshape(16, 16)
+    image = Image.fromarray(values)
+    if mode == "I;16B":
+        image = Image.frombytes(mode, (16, 16), values.astype(">u2").tobytes())
+    image.save(tmp_path / "wide", kind, **({"irreversible": False} if kind == "JPEG2000" else {}))
+    pixels = decoded(tmp_path / "wide")
+    assert pixels[:, :, 0].ravel().tolist() == list(range(256))
+    assert (pixels == pixels[:, :, :1]).all()
+
+
+def test_two_brightnesses_of_16_bits_stay_two(tmp_path: Path) -> None:
+    for value, expected in ((15_000, 58), (45_000, 175)):
+        Image.new("I;16", (16, 16), value).save(tmp_path / "wide.png")
+        assert np.unique(decoded(tmp_path / "wide.png")).tolist() == [expected]
+
+
+def test_tiff_files_of_12_bits_and_of_reversed_brightness_are_scaled(tmp_path: Path) -> None:
+    packed = bytes([0x80, 0x0F, 0xFF])  # 0x800 and 0xfff
+    assert pair(tmp_path, "12.tif", tiff(12, packed)) == [[128] * 3, [255] * 3]
+    words = struct.pack("<HH", 0, 0x4000)
+    assert pair(tmp_path, "16.tif", tiff(16, words)) == [[0] * 3, [64] * 3]
+    reversed_words = tiff(16, words, white_is_zero=True)
+    assert pair(tmp_path, "white.tif", reversed_words) == [[255] * 3, [191] * 3]
+
+
+@pytest.mark.parametrize(
+    ("content", "mode"),
+    [
+        (tiff(16, struct.pack("<hh", -5, 900), sample_format=2), "I"),
+        (tiff(32, struct.pack("<II", 5, 2**31), sample_format=1), "I"),
+        (tiff(32, struct.pack("<ii", -5, 900), sample_format=2), "I"),
+        (tiff(32, struct.pack("<ff", 0.25, 900), sample_format=3), "F"),
+    ],
+    ids=("int16", "uint32", "int32", "float32"),
+)
+def test_values_without_a_fixed_range_are_refused_by_file_and_mode(
+    content: bytes, mode: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=rf"odd.tif: mode {mode} of TIFF files has no fixed range"):
+        pair(tmp_path, "odd.tif", content)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", AVAILABLE)
+def test_photographs_stand_upright_whatever_their_orientation_tag(
+    kind: str, orientation: int, tmp_path: Path
+) -> None:
+    upright = np.kron(np.array([[20, 90], [160, 230]], np.uint8), np.ones((8, 8), np.uint8))
+    stored = {  # from the definition: which side of the picture is row 0, and which column 0
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.T,
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].T,
+        8: np.rot90(upright, -1),
+    }[orientation]
+    image = Image.fromarray(np.ascontiguousarray(stored))
+    if kind.startswith("I;16"):
+        image = Image.fromarray(stored.astype("<u2") * 256)
+    elif kind.startswith("P "):
+        image = image.convert("P")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"JPEG": {"quality": 100}, "WEBP": {"lossless": True}}.get(kind, {})
+    image.save(tmp_path / "photo", kind.split()[-1], exif=exif, **options)
+    assert np.abs(decoded(tmp_path / "photo")[:, :, 0].astype(int) - upright).max() <= 6
+
+
+def test_a_damaged_orientation_tag_changes_nothing_and_warns_of_nothing(tmp_path: Path) -> None:
+    plain = Image.new("RGB", (16, 16), BLUE)
+    plain.save(tmp_path / "plain.jpg", quality=95)
+    for i, exif in enumerate(
+        (b"Exif\0\0MM\0*\0\0\0\x08\0\x09\x01", b"Exif\0\0II", b"Exif\0\0xx" * 9)
+    ):
+        plain.save(tmp_path / f"{i}.jpg", quality=95, exif=exif)
+        assert (decoded(tmp_path / f"{i}.jpg") == decoded(tmp_path / "plain.jpg")).all()
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [*product(["RGBA", "LA"], ["PNG", "TIFF", "WEBP", "TGA"])]
+)
+def test_transparent_pixels_are_laid_on_white(mode: str, kind: str, tmp_path: Path) -> None:
+    image = Image.new("RGBA", (16, 16), (40, 40, 40, 0)).convert(mode)
+    image.paste(Image.new("RGBA", (8, 16), (40, 40, 40, 255)).convert(mode), (0, 0))
+    image.paste(Image.new("RGBA", (4, 16), (40, 40, 40, 128)).convert(mode), (0, 0))
+    options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    image.save(tmp_path / "glass", kind, **options)
+    row = decoded(tmp_path / "glass")[0]
+    assert row[4:8].tolist() == [[40] * 3] * 4
+    assert row[8:].tolist() == [[255] * 3] * 8
+    assert np.abs(row[:4].astype(int) - round(40 * 128 / 255 + 127)).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP"])
+@pytest.mark.parametrize("transparency", [1, bytes([255, 0]), bytes([255, 128])])
+def test_palettes_with_transparent_colours_are_laid_on_white_without_a_warning(
+    transparency: int | bytes, kind: str, tmp_path: Path
+) -> None:
+    if kind == "GIF" and transparency != 1:
+        return  # a GIF has one transparent colour
+    image = Image.new("P", (16, 16), 0)
+    image.putpalette([10, 20, 30, 200, 0, 0])
+    image.paste(1, (8, 0, 16, 16))
+    options = {"lossless": True} if kind == "WEBP" else {}
+    image.save(tmp_path / "palette", kind, transparency=transparency, **options)
+    row = decoded(tmp_path / "palette")[0].astype(int)
+    share = 128 / 255 if transparency == bytes([255, 128]) and kind == "PNG" else 0
+    if kind == "WEBP":  # has no palette
+        with Image.open(tmp_path / "palette") as stored:
+            share = stored.convert("RGBA").getpixel((15, 0))[3] / 255
+    expected = [255 + share * (channel - 255) for channel in (200, 0, 0)]
+    assert row[0].tolist() == [10, 20, 30]
+    assert np.abs(row[15] - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (png(1, 0, b"\x40", struct.pack(">H", 0)), [255, 255]),
+        (png(2, 0, b"\x10", struct.pack(">H", 1)), [0, 255]),
+        (png(4, 0, b"\x37", struct.pack(">H", 7)), [51, 255]),
+        (png(8, 0, b"\x37\x38", struct.pack(">H", 0x37)), [255, 56]),
+        (png(16, 0, b"\x12\x34\x56\x00", struct.pack(">H", 0x1234)), [255, 86]),
+        (png(8, 2, b"\x01\x01\x01\x02\x02\x02", struct.pack(">3H", 1, 1, 1)), [255, 2]),
+        (png(16, 2, b"\x12\x00" * 3 + b"\0\0" * 3, struct.pack(">3H", *[0x1200] * 3)), [255, 0]),
+    ],
+    ids=("1", "2", "4", "8", "16", "colour 8", "colour 16"),
+)
+def test_a_transparent_grey_or_colour_is_white_at_every_depth(
+    content: bytes, expected: list[int], tmp_path: Path
+) -> None:
+    assert pair(tmp_path, "key.png", content) == [[value] * 3 for value in expected]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF", "PPM", "WEBP"])
+def test_plain_images_are_those_of_pillow_bit_for_bit(kind: str, mode: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    Image.fromarray(noise).convert(mode).save(tmp_path / "plain", kind)
+    with Image.open(tmp_path / "plain") as image:
+        plain = image.convert("RGB")
+    resized = plain.resize((16, 16), Image.Resampling.BILINEAR)
+    assert (decoded(tmp_path / "plain") == np.asarray(resized)).all()
