@@ -94,7 +94,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         )
     if image.mode not in BYTES or not image.has_transparency_data:
         return image.convert("RGB")
-    key = image.info.get("transparency")
+    key: Any = image.info.get("transparency")
     if stored in STEPS:
         image.info["transparency"] = key * STEPS[stored]
     elif stored == "RGB;16B":  # of these pixels, Pillow keeps the high bytes
