@@ -1,7 +1,34 @@
-"""Image files that Pillow cannot write, byte by byte."""
+"""Image files: what a data set makes of them, and some that Pillow cannot write."""
 
 import struct
+import warnings
 import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from contnet.data.images import ArrayImages, FileImages
+
+
+def decoded(file: Path, size: int = 16) -> np.ndarray:
+    """Return the pixels of a file as a data set has them, both decoded once and lazily."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        once, lazily = (
+            FileImages([file], torch.zeros(1).long(), size, decode_once=one).prepared()
+            for one in (True, False)
+        )
+        pixels, _ = lazily.take(torch.tensor([0]))
+    assert isinstance(once, ArrayImages)
+    assert torch.equal(once.pixels, pixels)
+    return pixels[0].numpy()
+
+
+def pair(folder: Path, name: str, content: bytes) -> list[list[int]]:
+    """Return the two pixels (R, G, B) of a file of two pixels, in which each is doubled."""
+    (folder / name).write_bytes(content)
+    return decoded(folder / name, size=2)[0].tolist()
 
 
 def png(depth: int, kind: int, pixels: bytes, transparent: bytes = b"") -> bytes:
