@@ -138,11 +138,6 @@ def is_a_tensor_of_10_to_12_in_4_bytes(good: Good) -> bytes:
     return saved(put(good.tree(), WEIGHT, torch.zeros(1).expand(10**12)))
 
 
-def is_a_quantized_tensor(good: Good) -> bytes:
-    made = torch.quantize_per_tensor(torch.zeros(10), 0.1, 0, torch.qint8)
-    return saved(put(good.tree(), WEIGHT, made))
-
-
 def all_weights_are_nan(good: Good) -> bytes:
     tree = good.tree()
     for name, value in tree["state_dict"].items():
@@ -185,7 +180,6 @@ FILES: dict[str, Crafted] = {
     "has_a_short_storage": with_entry("data/0", b"\0"),
     "has_a_long_storage": with_entry("data/0", b"\0" * 10**6),
     "is_a_tensor_of_10_to_12_in_4_bytes": is_a_tensor_of_10_to_12_in_4_bytes,
-    "is_a_quantized_tensor": is_a_quantized_tensor,
     "has_a_sparse_weight": _tensor(torch.zeros(10).to_sparse()),
     "has_a_complex_weight": _tensor(torch.zeros(10, dtype=torch.complex64)),
     "has_an_integer_weight": _tensor(torch.zeros(10, dtype=torch.int64)),

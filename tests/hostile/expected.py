@@ -42,6 +42,9 @@ NOT_TRAINED = {
 }
 """Training resumes with the user's configuration. It builds nothing from that of the file."""
 
+ENDING_WELL = READ_ONCE | ARE_NUMBERS | NOT_USED
+"""Files that both commands may end well on."""
+
 LATE = {"all_weights_are_nan", "all_entries_are_one", "has_a_tolerance_of_1e-300"}
 """Numbers that make the computation fail: what is computed until then is saved, as for any run."""
 
@@ -56,4 +59,4 @@ HARMLESS_FOLDERS = {
 def may_end_well(command: str, name: str) -> bool:
     """Return True if a command may end well on the file or folder of a name."""
     others = NOT_EVALUATED if command == "evaluate" else NOT_TRAINED
-    return name in READ_ONCE | ARE_NUMBERS | NOT_USED | others | HARMLESS_FOLDERS
+    return name in ENDING_WELL | others | HARMLESS_FOLDERS

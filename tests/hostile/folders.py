@@ -64,6 +64,14 @@ OVERRIDES: dict[str, list[str]] = {
     "has_a_batch_of_10_to_12": ["dataset.batch_size=1000000000000"],
     "has_a_crop_of_a_million": ["dataset.crop_padding=1000000"],
     "has_a_million_refinements": [f"refine.epochs=[{','.join(map(str, range(3000)))}]"],
+    "is_60_overrides_of_1000_characters": [f"+x{i}=[{'1,' * 490}1]" for i in range(60)],
+    "nests_lists_in_60_overrides": [f"+x{i}={'[' * 400}{']' * 400}" for i in range(60)],
+    "names_devices_by_number": [f"trainer.devices=[{','.join(map(str, range(64)))}]"],
+    "names_a_target_below_a_target": [f"model={{_target_:{CALL}}}"],
+    "has_a_target_in_a_key": [f"'+model._target_'={CALL}", f"++optimizer._target_.x={CALL}"],
+    "has_a_plugin_for_precision": ["trainer.precision=transformer-engine"],
+    "profiles_into_a_file": ["trainer.profiler=xla"],
+    "writes_for_a_profile": ["trainer={profiler:pytorch,default_root_dir:elsewhere}"],
     "is_nested_3000_deep": [f"+x={'[' * 3000}{']' * 3000}"],
     "is_an_override_of_200_kb": [f"+x=[{'1,' * 100_000}1]"],
     "has_an_override_of_a_terminal": ["seed='\x1b[31mred'"],
@@ -143,6 +151,11 @@ def its_checkpoint_is_a_folder(run: Path) -> None:
     (run / "checkpoints/last.ckpt").mkdir()
 
 
+def its_checkpoint_has_a_name_of_a_terminal(run: Path) -> None:
+    (run / "\x1b[31m").mkdir()
+    (run / "checkpoints").rename(run / "\x1b[31m/checkpoints")
+
+
 TABLES: dict[str, bytes] = {
     "is_binary": b"\0\xff" * 100,
     "has_no_steps": b"epoch,loss\n0,1\n",
@@ -171,6 +184,7 @@ RECORDS: dict[str, CraftedFolder] = {
 
 FILES: dict[str, CraftedFolder] = {
     "its_checkpoint_is_a_folder": its_checkpoint_is_a_folder,
+    "its_checkpoint_has_a_name_of_a_terminal": its_checkpoint_has_a_name_of_a_terminal,
     "its_checkpoint_is_a_pipe": _piped("checkpoints/last.ckpt"),
     "its_checkpoint_is_a_device": _linked("checkpoints/last.ckpt", "/dev/zero"),
     "its_checkpoint_is_a_link": _linked("checkpoints/last.ckpt", "../../moved"),

@@ -107,6 +107,7 @@ OPCODES: dict[str, bytes] = {
     "calls_a_parameter_s_state": b"ctorch._utils\n_rebuild_parameter_with_state\n"
     + SHELL_TUPLE
     + b"R",
+    "makes_a_quantized_tensor": b"ctorch._utils\n_rebuild_qtensor\n" + SHELL_TUPLE + b"R",
     "calls_a_storage": b"ctorch\nFloatStorage\n" + pickle.LONG1 + b"\x06\0\0\0\0\0\x10)\x85R",
     "calls_through_a_dotted_name": b"ctorch._utils\nos.system\n" + SHELL_TUPLE + b"R",
     "calls_a_torch_function": b"ctorch.serialization\nload\n" + SHELL_TUPLE + b"R",

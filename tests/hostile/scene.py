@@ -19,7 +19,7 @@ LONGEST_LINE = 900
 
 SONG = "sings"
 
-EVALUATE_FILE = ("evaluate", "ckpt_path=hostile.ckpt")
+EVALUATE_FILE = ("evaluate", "ckpt_path=hostile.ckpt", "sweep.convergence=false")
 TRAIN_FILE = ("train", "ckpt_path=hostile.ckpt", "model.alpha=1", "epochs=2")
 EVALUATE_FOLDER = ("evaluate", "ckpt_path=run")
 TRAIN_FOLDER = ("train", "ckpt_path=last", "hydra.run.dir=run")

@@ -5,6 +5,7 @@ files, and whole commands on those that pass it, on the worst of the others, and
 """
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,15 +13,7 @@ import pytest
 
 from tests.hostile import folders, programs, records, scene
 from tests.hostile.crafting import CANARY, Good
-from tests.hostile.expected import (
-    ARE_NUMBERS,
-    FILES,
-    LATE,
-    NOT_EVALUATED,
-    NOT_USED,
-    READ_ONCE,
-    may_end_well,
-)
+from tests.hostile.expected import ENDING_WELL, FILES, LATE, NOT_TRAINED, READ_ONCE, may_end_well
 from tests.processes import Command
 
 WORST = (
@@ -34,12 +27,9 @@ WORST = (
 """Files that both whole commands are run on."""
 
 PASSED = (
-    *READ_ONCE,
-    *ARE_NUMBERS,
-    *NOT_USED,
-    *NOT_EVALUATED,
     *LATE,
     *(name for name in records.FILES if not name.startswith(("looks_up", "its_model"))),
+    *(name for name in NOT_TRAINED if name.startswith("has_") and name not in ENDING_WELL),
 )
 """Files that may be loaded: what is wrong with them shows when something is built."""
 
@@ -71,13 +61,7 @@ def test_files_are_refused_in_one_line_within_two_seconds(good: Good, tmp_path: 
     assert (tmp_path / CANARY).read_text() == scene.SONG
 
 
-def evaluated() -> list[str]:
-    """Return the files that whole evaluations are run on: those that may be loaded, the worst."""
-    from_the_same_tree = READ_ONCE - {"has_two_directories"}  # all of them take long, and end well
-    return sorted({*PASSED, *WORST} - from_the_same_tree)
-
-
-@pytest.mark.parametrize("name", evaluated())
+@pytest.mark.parametrize("name", sorted({*PASSED, *WORST}))
 def test_a_file_is_evaluated_without_harm(name: str, good: Good, tmp_path: Path) -> None:
     content = FILES[name](good)
     faults = scene.faults_with_file(content, tmp_path, scene.EVALUATE_FILE, name in LATE)
@@ -101,3 +85,16 @@ def test_a_folder_is_resumed_without_harm(name: str, good: Good, tmp_path: Path)
 def test_a_folder_is_evaluated_without_harm(name: str, good: Good, tmp_path: Path) -> None:
     faults = scene.faults_with_folder(good, folders.ALL[name], tmp_path, scene.EVALUATE_FOLDER)
     assert faults == "" or (faults == "ended" and may_end_well("evaluate", name))
+
+
+def test_a_projection_takes_over_no_file_that_a_record_links_to(good: Good, tmp_path: Path) -> None:
+    run = shutil.copytree(good.folder, tmp_path / "run")
+    (tmp_path / CANARY).write_text(scene.SONG)
+    (run / ".hydra/more").mkdir()
+    (run / ".hydra/more/link").symlink_to(tmp_path / CANARY)
+    save = ("project.basis=piecewise_linear", "project.n_basis=2", "project.save=true")
+    command = ("evaluate", "ckpt_path=run", "hydra.run.dir=o", "sweep.convergence=false", *save)
+    assert Command("tests.hostile.command", *command, folder=tmp_path).wait().returncode == 0
+    saved = [path for path in (tmp_path / "o/piecewise_linear-2").rglob("*") if path.is_file()]
+    assert saved
+    assert [path for path in saved if path.read_bytes() == scene.SONG.encode()] == []
