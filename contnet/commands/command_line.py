@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,6 +28,7 @@ from contnet.commands.sweep_summary import save_failure, write_summary
 from contnet.commands.tracking import own_run
 from contnet.errors import ConfigError, Refusal, RunError, StopRun
 from contnet.processes import rank
+from contnet.runs.claim import LOCK, HeldError, claimed, claims_folders
 from contnet.runs.folder import RECORD, SWEEP_RECORD
 
 Task = Callable[[DictConfig, Job], Any]
@@ -92,11 +94,15 @@ def _execute(command: str, task: Task, config: DictConfig) -> Any:
         opened.folder = job.folder
     keep_freed_memory()
     try:
-        with own_run():
+        with _own_folder(job), own_run():
             return task(config, job)
     except StopRun as stop:
         _print(f"{stop.reason}; {how_to_resume(command, job)}")
         raise
+    except HeldError as error:
+        # Nothing is written to the folder: it is another process's.
+        _print(f"{job} is left out: {error}")
+        raise ConfigError(str(error)) from None
     except (ConfigError, RunError, OmegaConfBaseException) as error:
         if job.sweeping:
             # The launcher may pickle the error to pass it on, and not every error can be pickled.
@@ -116,11 +122,20 @@ def _execute(command: str, task: Task, config: DictConfig) -> Any:
         raise
 
 
+def _own_folder(job: Job) -> AbstractContextManager[None]:
+    """Return a context that holds the folder of a job of a sweep.
+
+    The folder of a single run is held from the start of the command. That of a job may be written
+    to by a process that a launcher started for an earlier run of the sweep.
+    """
+    return claimed(job.folder) if job.sweeping and claims_folders() else nullcontext()
+
+
 def _answer(error: Exception, opened: Session) -> None:
     """End the command with a message if the user can correct the cause of the error."""
     if opened.sweep is not None:
         write_summary(opened.sweep)
-        _remove_unused(opened.sweep, {SWEEP_RECORD.name})
+        _remove_unused(opened.sweep, {SWEEP_RECORD.name, LOCK})
     elif isinstance(error, ConfigError | OmegaConfBaseException):
         _remove_unused_run(opened)
     if isinstance(error, OSError) and not isinstance(error, HydraException):
@@ -134,7 +149,7 @@ def _answer(error: Exception, opened: Session) -> None:
 def _remove_unused_run(opened: Session) -> None:
     # Not in the job: the folder may be the working directory until Hydra has left it.
     if opened.folder is not None and rank() == 0:
-        _remove_unused(opened.folder, {RECORD.name, f"{opened.command}.log"})
+        _remove_unused(opened.folder, {RECORD.name, LOCK, f"{opened.command}.log"})
 
 
 def _remove_unused(folder: Path, leftovers: set[str]) -> None:
@@ -145,7 +160,8 @@ def _remove_unused(folder: Path, leftovers: set[str]) -> None:
     for parent in folder.absolute().parents:
         if parent == Path.cwd() or any(parent.iterdir()):
             return
-        parent.rmdir()
+        with suppress(OSError):  # another command has made a folder there since
+            parent.rmdir()
 
 
 def _print(message: str) -> None:

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from contnet.runs.claim import Claim
 from contnet.runs.folder import Snapshot
 
 
@@ -24,6 +25,7 @@ class Session:
         folder: the folder of the job that started last; None before the first one.
         sweep: the folder of the sweep; None for a single run.
         snapshots: the records of the runs that it may overwrite, as they were before.
+        claims: the folders that it holds.
     """
 
     command: str
@@ -31,6 +33,7 @@ class Session:
     folder: Path | None = None
     sweep: Path | None = None
     snapshots: list[Snapshot] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
 
 
 _SESSION: ContextVar[Session | None] = ContextVar("session", default=None)
@@ -38,7 +41,10 @@ _SESSION: ContextVar[Session | None] = ContextVar("session", default=None)
 
 @contextmanager
 def session(command: str, wants_traceback: bool) -> Iterator[Session]:
-    """Open the session of a command; at its end, restore the records of runs it has not changed."""
+    """Open the session of a command.
+
+    At its end, restore the records of runs that it has not changed, and give its folders back.
+    """
     opened = Session(command, wants_traceback)
     token = _SESSION.set(opened)
     try:
@@ -47,6 +53,8 @@ def session(command: str, wants_traceback: bool) -> Iterator[Session]:
         _SESSION.reset(token)
         for snapshot in opened.snapshots:
             snapshot.restore()
+        for claim in opened.claims:
+            claim.release()
 
 
 def current() -> Session | None:

@@ -14,6 +14,12 @@ from contnet.errors import ConfigError
 LAST = Path("checkpoints") / "last.ckpt"
 """The checkpoint that the run is resumed from."""
 
+PREVIOUS = Path("checkpoints") / "previous.ckpt"
+"""The checkpoint before that, for the case that the last one is damaged."""
+
+BEST = Path("checkpoints") / "best.ckpt"
+"""The checkpoint with the best figure on the validation images."""
+
 RESULT = Path("result.json")
 """The figures of a finished run, or the error of a failed job of a sweep."""
 
@@ -52,6 +58,11 @@ def run_of(checkpoint: Path) -> Path:
     return checkpoint.parents[len(LAST.parts) - 1]
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Return True if a run in `folder` has saved a checkpoint that it can be resumed from."""
+    return (folder / LAST).exists() or (folder / PREVIOUS).exists()
+
+
 def check_own_files(folder: Path) -> None:
     """Check that what a run reads and writes in its folder are files and folders of its own.
 
@@ -75,12 +86,13 @@ class Snapshot:
 
     Args:
         folder: the folder of the run, absolute.
-        saved_at: the time at which its checkpoint was saved, in nanoseconds.
+        saved_at: the time at which its last checkpoint was saved, in nanoseconds; None if only the
+            previous one is there.
         files: the files of the record and their contents.
     """
 
     folder: Path
-    saved_at: int
+    saved_at: int | None
     files: dict[Path, bytes]
 
     @classmethod
@@ -88,11 +100,16 @@ class Snapshot:
         """Return a snapshot of the run in `folder`, which must have a checkpoint."""
         folder = folder.absolute()
         files = {file: file.read_bytes() for file in (folder / RECORD).glob("*.yaml")}
-        return cls(folder, (folder / LAST).stat().st_mtime_ns, files)
+        return cls(folder, _saved_at(folder), files)
 
     def restore(self) -> None:
         """Restore the record, unless another checkpoint has been saved since."""
-        last = self.folder / LAST
-        if last.exists() and last.stat().st_mtime_ns == self.saved_at:
+        if _saved_at(self.folder) == self.saved_at:
             for file, content in self.files.items():
                 file.write_bytes(content)
+
+
+def _saved_at(folder: Path) -> int | None:
+    """Return the time at which the last checkpoint was saved, in nanoseconds; None without one."""
+    last = folder / LAST
+    return last.stat().st_mtime_ns if last.exists() else None
