@@ -104,6 +104,8 @@ def _about_unknown_key(key: str, parent: Container) -> str:
         return f"{key} is not a key; did you mean {' or '.join(dict.fromkeys(likely))}?"
     siblings = [name for name in _keys(OmegaConf.to_container(parent)) if "." not in name]
     shown = ", ".join(name for name in siblings if name != "hydra")
+    if not shown:
+        return f"{key} is not a key yet; +{key}=... adds it"
     return f"{key} is not a key; there are {shown}"
 
 
