@@ -125,9 +125,10 @@ def _from_words(image: Image.Image) -> Image.Image:
 
 def _reason(file: Path, error: Exception) -> str:
     """Say in a few words why a file cannot be read."""
+    if file.is_symlink() and not file.exists():
+        return "a link that leads nowhere"
     if isinstance(error, FileNotFoundError):
-        is_link = file.is_symlink()
-        return "a link to a file that does not exist" if is_link else "the file is no longer there"
+        return "the file is no longer there"
     if isinstance(error, PermissionError):
         return "no permission to read it"
     if isinstance(error, Image.DecompressionBombError):

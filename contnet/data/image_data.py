@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from contnet import arguments
 from contnet.data.batches import Augmentation, batch_loader
-from contnet.data.images import Images
+from contnet.data.images import Images, Unreadable, UnreadableImagesError
 from contnet.data.normalise import Normalise
 from contnet.data.randomness import keyed_generator
 
@@ -39,6 +39,8 @@ class ImageData:
         n_train: number of training images to keep: a fixed sample; None keeps all of them.
         num_workers: processes that prepare batches while the network trains.
         val: validation images that are published; they replace a share of the training images.
+
+    `n_unreadable` counts the images of train, val and test that cannot be read, and are left out.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -74,6 +76,7 @@ class ImageData:
         self.num_workers = arguments.integer("num_workers", num_workers, minimum=0)
         self.test = test
         self.train, self.val = train, val
+        self.n_unreadable = {"train": 0, "val": 0, "test": 0}
         if val is None and val_size > 0:
             chosen = stratified_share(train.labels, val_size, split_seed)
             self.train, self.val = (
@@ -100,13 +103,45 @@ class ImageData:
         return Normalise(*self._statistics, channels_last=channels_last)
 
     def load_train(self) -> None:
-        """Load the training and validation images, if they are meant to be kept in memory."""
-        self.train = self.train.prepared()
-        self.val = None if self.val is None else self.val.prepared()
+        """Load the training and validation images, if they are meant to be kept in memory.
+
+        Raises:
+            ValueError: if images cannot be read, or a class has no other images.
+        """
+        unreadable: list[Unreadable] = []
+        train = self._prepared("train", self.train, unreadable)
+        val = None if self.val is None else self._prepared("val", self.val, unreadable)
+        if unreadable:
+            raise UnreadableImagesError(sorted(unreadable))
+        if len(train) < len(self.train):
+            lost = set(self.train.labels.tolist()) - set(train.labels.tolist())
+            for label in sorted(lost):
+                raise ValueError(
+                    f"root: no training image of the class {self.classes[label]!r} can be read"
+                )
+        self.train, self.val = train, val
 
     def load_test(self) -> None:
-        """Load the test images, if they are meant to be kept in memory."""
-        self.test = self.test.prepared()
+        """Load the test images, if they are meant to be kept in memory.
+
+        Raises:
+            ValueError: if images cannot be read.
+        """
+        unreadable: list[Unreadable] = []
+        test = self._prepared("test", self.test, unreadable)
+        if unreadable:
+            raise UnreadableImagesError(unreadable)
+        self.test = test
+
+    def _prepared(self, split: str, images: Images, unreadable: list[Unreadable]) -> Images:
+        """Return the prepared images of a split, or add those that cannot be read to a list."""
+        try:
+            prepared = images.prepared()
+        except UnreadableImagesError as error:
+            unreadable += error.found
+            return images
+        self.n_unreadable[split] += len(images) - len(prepared)
+        return prepared
 
     def train_loader(self, seed: int) -> Loader:
         """Return shuffled, augmented batches, as a function of `seed` and the epoch."""

@@ -6,14 +6,20 @@ from typing import Any
 
 import torch
 
-from contnet import arguments
-from contnet.data.folder import Files, data_in_files
+from contnet.data.files import LeftOut, folder_of, image_files
+from contnet.data.folder import Files, data_in_files, report
 from contnet.data.image_data import ImageData
 
 IMAGE_SIZE = 64
 
 
-def tiny_imagenet(root: str, memory_gb: float, num_workers: int, **options: Any) -> ImageData:
+def tiny_imagenet(
+    root: str,
+    memory_gb: float,
+    num_workers: int,
+    skip_unreadable: bool = False,
+    **options: Any,
+) -> ImageData:
     """Tiny-ImageNet: 100,000 + 10,000 colour images of 64 x 64 pixels in 200 classes.
 
     The test images are the published validation images, because the published test images have no
@@ -22,13 +28,13 @@ def tiny_imagenet(root: str, memory_gb: float, num_workers: int, **options: Any)
     Args:
         root: the folder, with `wnids.txt`, `train/<class>/images/`, `val/images/` and
             `val/val_annotations.txt`.
-        memory_gb, num_workers: as for `image_folder`.
+        memory_gb, num_workers, skip_unreadable: as for `image_folder`.
         options: those of `ImageData`.
 
     Raises:
-        ValueError: if a part is missing, or a file is no image.
+        ValueError: if a part is missing, or an argument is out of range.
     """
-    folder = arguments.folder("root", root)
+    folder, left_out = folder_of(root), LeftOut()
     for part, exists in (
         ("wnids.txt", Path.is_file),
         ("train", Path.is_dir),
@@ -41,19 +47,23 @@ def tiny_imagenet(root: str, memory_gb: float, num_workers: int, **options: Any)
             )
     classes = sorted(set((folder / "wnids.txt").read_text(errors="replace").split()))
     files = {
-        "train": _train_files(folder / "train", classes),
+        "train": _train_files(folder / "train", classes, left_out),
         "test": _test_files(folder / "val", classes),
     }
-    return data_in_files(files, classes, IMAGE_SIZE, memory_gb, num_workers, **options)
+    report(folder, classes, files, left_out)
+    return data_in_files(
+        files, classes, IMAGE_SIZE, memory_gb, num_workers, skip_unreadable, **options
+    )
 
 
-def _train_files(folder: Path, classes: list[str]) -> Files:
+def _train_files(folder: Path, classes: list[str], left_out: LeftOut) -> Files:
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        of_class = sorted((folder / name / "images").glob("*.JPEG"))
+        images = folder / name / "images"
+        of_class = image_files(images, left_out) if images.is_dir() else []
         if not of_class:
-            raise ValueError(f"root: {str(folder / name / 'images')!r} holds no image")
+            raise ValueError(f"root: {str(images)!r} holds no image")
         files += of_class
         labels += [label] * len(of_class)
     return files, torch.tensor(labels)

@@ -5,10 +5,10 @@ they are in the channels-last layout, in which convolutions are fastest.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -20,6 +20,17 @@ from rich.progress import track
 from torch import Tensor
 
 from contnet.data.decoding import UnreadableError, decoded, quiet_pillow
+
+log = logging.getLogger(__name__)
+
+DECODER = 2
+"""Version of what a file is decoded to; results of other pixels are not taken for these."""
+
+MOST_NAMED = 5
+"""Number of unreadable images to name in a message."""
+
+Unreadable = tuple[Path, str]
+"""A file, and why it cannot be read."""
 
 
 class Images(Protocol):
@@ -99,13 +110,15 @@ class FileImages:
         image_size: height and width; images of other sizes are resized.
         decode_once: `prepared` decodes all images into memory. Otherwise `take` decodes an image
             each time.
+        skip_unreadable: `prepared` decodes all images, and leaves out those that cannot be read.
     """
 
     files: Sequence[Path]
     labels: Tensor
     image_size: int
     decode_once: bool
-    channels: int = 3
+    skip_unreadable: bool = False
+    channels: ClassVar[int] = 3
     in_memory: ClassVar[bool] = False
 
     def __len__(self) -> int:
@@ -113,17 +126,19 @@ class FileImages:
 
     def fingerprint(self) -> bytes:
         """Identify the files by names, sizes and times; reading them would take too long."""
-        facts = [
-            (str(file), *attrgetter("st_size", "st_mtime_ns")(file.stat())) for file in self.files
-        ]
-        return hashlib.sha256(
-            repr((facts, self.labels.tolist(), self.image_size)).encode()
-        ).digest()
+        facts = [(str(file), _state(file)) for file in self.files]
+        content = (DECODER, facts, self.labels.tolist(), self.image_size)
+        return hashlib.sha256(repr(content).encode()).digest()
 
     def take(self, indices: Tensor, key: tuple[int, ...] = (0, 0)) -> tuple[Tensor, Tensor]:
+        files = [self.files[i] for i in indices.tolist()]
         with quiet_pillow():
-            pixels = np.stack([self._decode(self.files[i]) for i in indices.tolist()])
-        return torch.from_numpy(pixels), self.labels[indices]
+            images = [self._decode(file) for file in files]
+        pixels, unreadable = _sorted_out(files, images)
+        if unreadable:
+            # A plain error, which a process that prepares batches can pass on.
+            raise ValueError(str(UnreadableImagesError(unreadable)))
+        return torch.from_numpy(np.stack(pixels)), self.labels[indices]
 
     def subset(self, indices: Tensor) -> "FileImages":
         files = [self.files[i] for i in indices.tolist()]
@@ -133,26 +148,89 @@ class FileImages:
         """Return the images, decoded into memory where `decode_once`.
 
         Raises:
-            ValueError: if a file is no image.
+            UnreadableImagesError: if images cannot be read, and may not be left out.
+            ValueError: if no image can be read.
         """
-        if not self.decode_once:
+        if not self.decode_once and not self.skip_unreadable:
             return self
+        side = self.image_size
+        room = len(self) if self.decode_once else 1
+        pixels = np.empty((room, side, side, self.channels), np.uint8)
+        readable: list[int] = []
+        unreadable: list[Unreadable] = []
+        for i, image in enumerate(self._decode_all()):
+            if isinstance(image, UnreadableError):
+                unreadable.append((self.files[i], str(image)))
+                continue
+            pixels[len(readable) if self.decode_once else 0] = image
+            readable.append(i)
+        if unreadable and not self.skip_unreadable:
+            raise UnreadableImagesError(unreadable)
+        if not readable:
+            raise ValueError(f"root: none of {len(self):,} images can be read; {named(unreadable)}")
+        if unreadable:
+            log.warning(
+                f"dataset.skip_unreadable=true leaves out {len(unreadable):,} of {len(self):,} "
+                f"images: {named(unreadable)}"
+            )
+        kept = torch.tensor(readable)
+        if not self.decode_once:
+            return self.subset(kept)
+        return ArrayImages(torch.from_numpy(pixels[: len(readable)]), self.labels[kept])
+
+    def _decode_all(self) -> Iterator[np.ndarray | UnreadableError]:
         console = Console(stderr=True)
-        pixels = np.empty(
-            (len(self.files), self.image_size, self.image_size, self.channels), np.uint8
-        )
         with quiet_pillow(), ThreadPoolExecutor() as pool:
-            images: Iterable[np.ndarray] = pool.map(self._decode, self.files)
+            images: Iterable[np.ndarray | UnreadableError] = pool.map(self._decode, self.files)
             if console.is_terminal:
                 images = track(images, "reading images", len(self.files), console=console)
-            for i, image in enumerate(images):
-                pixels[i] = image
-        return ArrayImages(torch.from_numpy(pixels), self.labels)
+            yield from images
 
-    def _decode(self, file: Path) -> np.ndarray:
+    def _decode(self, file: Path) -> np.ndarray | UnreadableError:
         size = (self.image_size, self.image_size)
         try:
             rgb = decoded(file)
         except UnreadableError as error:
-            raise ValueError(f"root: cannot use {file}: {error}") from error
+            return error
         return np.asarray(rgb if rgb.size == size else rgb.resize(size, Image.Resampling.BILINEAR))
+
+
+class UnreadableImagesError(ValueError):
+    """Images that cannot be read.
+
+    Args:
+        found: the files, and why each cannot be read.
+    """
+
+    def __init__(self, found: Sequence[Unreadable]) -> None:
+        what = "" if len(found) == 1 else f"{len(found):,} images: "
+        it = "it" if len(found) == 1 else "them"
+        super().__init__(
+            f"root: cannot use {what}{named(found)}; dataset.skip_unreadable=true leaves {it} out"
+        )
+        self.found = found
+
+
+def named(unreadable: Sequence[Unreadable]) -> str:
+    """Return the first of some files by name, each with its reason, and how many more there are."""
+    first = "; ".join(f"{file}: {reason}" for file, reason in unreadable[:MOST_NAMED])
+    n_more = len(unreadable) - MOST_NAMED
+    return f"{first}; and {n_more:,} more" if n_more > 0 else first
+
+
+def _sorted_out(
+    files: Sequence[Path], images: Sequence[np.ndarray | UnreadableError]
+) -> tuple[list[np.ndarray], list[Unreadable]]:
+    """Return the pixels of what could be read, and the files that could not."""
+    pixels = [image for image in images if isinstance(image, np.ndarray)]
+    pairs = zip(files, images, strict=True)
+    return pixels, [(file, str(why)) for file, why in pairs if isinstance(why, UnreadableError)]
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    """Return size and time of a file, or None for a link that leads nowhere."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
