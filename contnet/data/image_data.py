@@ -11,6 +11,7 @@ from contnet.data.batches import Augmentation, batch_loader
 from contnet.data.images import Images, Unreadable, UnreadableImagesError
 from contnet.data.normalise import Normalise
 from contnet.data.randomness import keyed_generator
+from contnet.data.splits import stratified_share
 
 N_PROBE = 2048
 """Number of training images to evaluate during training if there are no validation images."""
@@ -78,7 +79,7 @@ class ImageData:
         self.train, self.val = train, val
         self.n_unreadable = {"train": 0, "val": 0, "test": 0}
         if val is None and val_size > 0:
-            chosen = stratified_share(train.labels, val_size, split_seed)
+            chosen = stratified_share(train.labels, val_size, split_seed, self.classes)
             self.train, self.val = (
                 train.subset((~chosen).nonzero()[:, 0]),
                 train.subset(chosen.nonzero()[:, 0]),
@@ -190,26 +191,6 @@ class ImageData:
         """Return test images evenly spaced in the set, (n_images, C, H, W) as stored."""
         spread = torch.linspace(0, len(self.test) - 1, n_images).long()
         return self.test.take(spread)[0].permute(0, 3, 1, 2)
-
-
-def stratified_share(labels: Tensor, share: float, seed: int) -> Tensor:
-    """Return a mask (N,) of a random `share` of the images of every class.
-
-    Raises:
-        ValueError: if the share rounds to no image, or to all images of a class.
-    """
-    chosen = torch.zeros(len(labels), dtype=torch.bool)
-    generator = keyed_generator(seed)
-    for label in labels.unique():
-        members = (labels == label).nonzero()[:, 0]
-        order = torch.randperm(len(members), generator=generator)
-        n_chosen = round(share * len(members))
-        if n_chosen == len(members):
-            raise ValueError(f"val_size must leave training images in every class, got {share}")
-        chosen[members[order[:n_chosen]]] = True
-    if not chosen.any():
-        raise ValueError(f"val_size must be 0 or give every class a validation image, got {share}")
-    return chosen
 
 
 def _statistics(

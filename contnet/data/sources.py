@@ -12,8 +12,9 @@ import torch
 from torchvision import datasets
 
 from contnet import arguments
-from contnet.data.image_data import ImageData, stratified_share
+from contnet.data.image_data import ImageData
 from contnet.data.images import ArrayImages
+from contnet.data.splits import stratified_share
 
 
 def digits(**options: Any) -> ImageData:
@@ -26,11 +27,12 @@ def digits(**options: Any) -> ImageData:
     published = load_digits()
     pixels = torch.from_numpy(published.images * (255 / 16)).round().to(torch.uint8).unsqueeze(-1)
     images = ArrayImages(pixels, torch.from_numpy(published.target).long())
-    test = stratified_share(images.labels, share=0.2, seed=0)
+    classes = [str(name) for name in published.target_names]
+    test = stratified_share(images.labels, share=0.2, seed=0, classes=classes)
     return ImageData(
         images.subset((~test).nonzero()[:, 0]),
         images.subset(test.nonzero()[:, 0]),
-        classes=[str(name) for name in published.target_names],
+        classes=classes,
         **options,
     )
 

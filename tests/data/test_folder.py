@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,24 @@ def test_a_val_folder_is_used_as_it_is_and_a_share_of_train_without_one(folder: 
     assert image_folder(root=str(folder), **FOLDER).val is None
     with pytest.raises(ValueError, match="val_size must be null or 0 where root has a folder val/"):
         image_folder(root=str(folder), **{**FOLDER, "val_size": 0.5})
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_validation_and_test_images_may_lack_a_class(split: str, folder: Path) -> None:
+    for name in ("cat", "dog"):
+        shutil.copytree(folder / "train" / name, folder / "val" / name)
+    shutil.rmtree(folder / split / "cat")
+    data = image_folder(root=str(folder), **{**FOLDER, "val_size": None})
+    assert data.classes == ("cat", "dog")
+    images = {"val": data.val, "test": data.test}[split]
+    assert images is not None
+    assert set(images.labels.tolist()) == {1}
+    shutil.rmtree(folder / split / "dog")
+    with pytest.raises(ValueError, match=rf"root: '.*/{split}' holds no image"):
+        image_folder(root=str(folder), **{**FOLDER, "val_size": None})
+    shutil.rmtree(folder / "train" / "dog")
+    with pytest.raises(ValueError, match=r"at least 2 classes, each a folder; '.*/train' has 1"):
+        image_folder(root=str(folder), **{**FOLDER, "val_size": None})
 
 
 def test_images_of_any_mode_format_and_size_become_rgb_of_the_size_asked_for(folder: Path) -> None:

@@ -85,3 +85,23 @@ def test_a_tiny_imagenet_with_a_part_missing_is_refused(tiny: Path) -> None:
         ValueError, match=r"root must be the unpacked folder tiny-imagenet-200; .* has no val/val_"
     ):
         tiny_imagenet(str(tiny), **TINY)
+
+
+def test_a_tiny_imagenet_is_read_without_what_is_no_image(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = tiny / "train" / "n01" / "images"
+    (images / "._n01_0.JPEG").write_bytes(b"resource fork")
+    (images / "n01_boxes.txt").touch()
+    (images / "n01_3.JPEG").write_bytes(b"no image")
+    monkeypatch.setenv("HOME", str(tiny.parent))
+    with caplog.at_level("INFO"):
+        data = tiny_imagenet(f"~/{tiny.name}", **{**TINY, "val_size": 0, "skip_unreadable": True})
+        data.load_train()
+    assert (len(data.train), data.n_unreadable["train"]) == (11, 1)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tiny}: 3 classes; images: 12 in train, 3 in test; left out: hidden 1, no image format 1 "
+        "(.txt)",
+        "dataset.skip_unreadable=true leaves out 1 of 12 images: "
+        f"{images}/n01_3.JPEG: not a readable image",
+    ]
