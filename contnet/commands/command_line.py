@@ -19,6 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from contnet.commands.grammar import with_home
 from contnet.commands.job import Job
 from contnet.commands.memory import keep_freed_memory
 from contnet.commands.messages import CONF, explain, is_the_users
@@ -69,6 +70,7 @@ def _run(command: str, application: Callable[[], None]) -> None:
     # Without the variable, Hydra prints errors itself and exits.
     with env_override({"HYDRA_FULL_ERROR": "1"}), session(command, wants_traceback) as opened:
         try:
+            sys.argv[1:] = with_home(sys.argv[1:])
             if command == "train":
                 sys.argv[1:] = with_newest_checkpoint(sys.argv[1:])
             sys.argv[1:] = for_this_process(sys.argv[1:])

@@ -10,6 +10,12 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+_HOME = re.compile(
+    r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|"""  # in quotes, a ~ is a character like others
+    r"((?:^=|[,\[(])\s*)(~(?:/[^,\])]*)?)(?=[,\])]|$)"
+)
+"""A path that begins with ~, where a value begins or an element of a list."""
+
 
 def program(command: str) -> str:
     """Return how the user starts `train` or `evaluate`: installed, or in a checkout."""
@@ -41,3 +47,23 @@ def override_of(key: str, path: Path | str) -> str:
     # In quotes, backslashes stand for themselves except before a quote.
     escaped = re.sub(r"(\\+)(?='|$)", r"\1\1", str(path)).replace("'", r"\'")
     return plain if value_of(key, [plain]) == str(path) else f"{key}='{escaped}'"
+
+
+def with_home(overrides: list[str]) -> list[str]:
+    """Return overrides in which paths that begin with ~ lie below the home folder.
+
+    A shell leaves the ~ in `key=~/data` alone, and it is an error in Hydra's grammar.
+    """
+    return [_with_home(override) for override in overrides]
+
+
+def _with_home(override: str) -> str:
+    key, equals, value = override.partition("=")
+
+    def expanded(match: re.Match[str]) -> str:
+        before, path = match.groups()
+        if path is None:
+            return match[0]
+        return before + override_of("", Path(path).expanduser())[1:]
+
+    return key + _HOME.sub(expanded, equals + value)
