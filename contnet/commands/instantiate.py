@@ -144,9 +144,9 @@ def imported(key: str, target: str) -> Any:
         found: Any = importlib.import_module(module)
         for name in names:
             module = f"{module}.{name}"
-            found = (
-                getattr(found, name) if hasattr(found, name) else importlib.import_module(module)
-            )
+            if not hasattr(found, name) and hasattr(found, "__path__"):
+                importlib.import_module(module)
+            found = getattr(found, name)
     except Exception as error:
         raise ConfigError(
             f"{key} must name something that can be imported; {target}: {_text(error)}; {TRACEBACK}"
