@@ -49,9 +49,9 @@ LATE = {"all_weights_are_nan", "all_entries_are_one", "has_a_tolerance_of_1e-300
 """Numbers that make the computation fail: what is computed until then is saved, as for any run."""
 
 HARMLESS_FOLDERS = {
-    "moves_the_run",  # the typed hydra.run.dir replaces it
+    "its_record_moves_the_run",  # the typed hydra.run.dir replaces it
     "its_checkpoint_is_a_link",  # a study reads what the link leads to
-    "has_a_batch_of_10_to_12",  # no batch has more images than there are
+    "its_record_has_a_batch_of_10_to_12",  # no batch has more images than there are
 }
 """Folders on which a command may end well."""
 

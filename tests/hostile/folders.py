@@ -167,7 +167,7 @@ TABLES: dict[str, bytes] = {
 """Contents of a damaged metrics.csv."""
 
 RECORDS: dict[str, CraftedFolder] = {
-    **{name: _overridden(added) for name, added in OVERRIDES.items()},
+    **{f"its_record_{name}": _overridden(added) for name, added in OVERRIDES.items()},
     **{
         f"its_overrides_{name}": _written(".hydra/overrides.yaml", text)
         for name, text in YAML.items()
