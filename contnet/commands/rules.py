@@ -52,6 +52,11 @@ def _batches(name: str, value: Any) -> None:
         )
 
 
+def _profiler(name: str, value: Any) -> None:
+    if not isinstance(value, DictConfig):
+        arguments.one_of(name, value, ["simple", "advanced", "pytorch"])
+
+
 def _path(name: str, value: Any) -> None:
     if not isinstance(value, str):
         raise ValueError(f"{name} must be the path of a checkpoint, got {value!r}")
@@ -97,9 +102,15 @@ RULES: dict[str, Rule] = {
     "trainer.max_epochs": positive_integer,
     "trainer.limit_train_batches": _batches,
     "trainer.overfit_batches": _zero,
+    "trainer.profiler": _profiler,
 }
 
-MAY_BE_NULL = {"ckpt_path", "trainer.gradient_clip_val", "trainer.limit_train_batches"}
+MAY_BE_NULL = {
+    "ckpt_path",
+    "trainer.profiler",
+    "trainer.gradient_clip_val",
+    "trainer.limit_train_batches",
+}
 
 
 def check_final_depth(depth: DepthTime, n_refinements: int) -> None:
