@@ -5,8 +5,9 @@ A checkpoint may be somebody else's. Nothing in it is executed, its configuratio
 """
 
 import copy
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from contnet.commands import build
 from contnet.commands.failures import config_errors
 from contnet.commands.grammar import program
 from contnet.commands.named import rate_of
-from contnet.commands.training_state import check_training_state
+from contnet.commands.training_state import FITTED, check_training_state
 from contnet.commands.trust import NETWORKS
 from contnet.data import ImageData
 from contnet.errors import ConfigError
@@ -29,6 +30,8 @@ from contnet.runs import checkpoint as checkpoints
 from contnet.runs.checkpoint import Record
 from contnet.runs.folder import LAST
 from contnet.runs.resume import difference
+
+log = logging.getLogger(__name__)
 
 LONGEST = 300
 """Characters of a message that lists names from a file."""
@@ -95,25 +98,59 @@ def unfinished_job(config: DictConfig) -> DictConfig:
 
 
 def check_weights(config: DictConfig, data: ImageData) -> None:
-    """Check that the weights in `ckpt_path`, if that is given, are those of the network.
+    """Check that `ckpt_path`, if that is given, has the classes of the data, and fitting weights.
 
     This is done before the network is made: the record of a folder may ask for any size.
 
     Raises:
-        ConfigError: if they are not.
+        ConfigError: if it has others.
     """
     if config.ckpt_path is not None:
+        checkpoint = checkpoints.load(config.ckpt_path)
+        check_classes(config.ckpt_path, checkpoint, config.dataset, data)
         make = partial(build.network, config.model, data)
-        _check_shapes(checkpoints.load(config.ckpt_path), config, make)
+        _check_shapes(checkpoint, config, make)
 
 
-def check_resumable(config: DictConfig, network: nn.Module, trainer: Trainer) -> None:
+def check_classes(
+    path: str, checkpoint: dict[str, Any], dataset: DictConfig, data: ImageData
+) -> None:
+    """Check that data have the classes that a checkpoint was trained on, in the same order.
+
+    Args:
+        path: the checkpoint, for messages.
+        checkpoint: its content.
+        dataset: the configuration of the data.
+        data: the data.
+
+    Raises:
+        ConfigError: if the classes are others: labels would mean something else.
+    """
+    trained = Record.of(checkpoint).classes
+    if data.classes != trained:
+        key = "dataset.root" if "root" in dataset else "dataset"
+        raise ConfigError(
+            f"{key} must hold the classes that {path!r} was trained on, {_sample(trained)}; "
+            f"it holds {_sample(data.classes)}"
+        )
+
+
+def _sample(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" .. ({len(names)})" if len(names) > 3 else "")
+
+
+def check_resumable(
+    config: DictConfig, network: nn.Module, trainer: Trainer, data: ImageData
+) -> None:
     """Check that a run can be resumed from `ckpt_path`, if that is given.
+
+    A warning tells of another number of training images.
 
     Args:
         config: the configuration to resume with.
         network: the network that it describes; it stays unchanged.
         trainer: the Trainer of the run.
+        data: the images of the run.
 
     Raises:
         ConfigError: if basis, optimizer or shape of the network are not those of the checkpoint,
@@ -121,7 +158,17 @@ def check_resumable(config: DictConfig, network: nn.Module, trainer: Trainer) ->
     """
     if config.ckpt_path is None:
         return
-    check_fits(checkpoints.load(config.ckpt_path), config, network, trainer)
+    checkpoint = checkpoints.load(config.ckpt_path)
+    check_fits(checkpoint, config, network, trainer)
+    _tell_of_other_images(checkpoint, data)
+
+
+def _tell_of_other_images(checkpoint: dict[str, Any], data: ImageData) -> None:
+    state = checkpoint["loops"][FITTED].get("state_dict", {})
+    for loader in state.get("combined_loader", []):
+        before, now = loader.get("n_images"), len(data.train)  # early checkpoints have no number
+        if isinstance(before, int) and before != now:
+            log.warning(f"ckpt_path was trained on {before:,} training images, here are {now:,}")
 
 
 def check_fits(

@@ -30,6 +30,7 @@ def training(
     throughput: Throughput,
     metrics: dict[str, Any],
     job: Job,
+    n_unreadable: dict[str, int],
 ) -> dict[str, Any]:
     """Write the result of a training, and show it on the screen.
 
@@ -40,6 +41,8 @@ def training(
         throughput: the callback that measured seconds of training and images per second.
         metrics: the metrics of the last epoch and of the test.
         job: the job that trained the network.
+        n_unreadable: the number of images of train, val and test that were left out, because they
+            cannot be read.
 
     Returns:
         The result, as it is written to `result.json`.
@@ -55,6 +58,7 @@ def training(
         "model": job.choices["model"],
         "debug": job.choices["debug"],
         **_depth(network),
+        **({"unreadable_images": n_unreadable} if any(n_unreadable.values()) else {}),
         "seed": config.seed,
         "overrides": list(job.overrides),
         "machine": machine(trainer.strategy.root_device),

@@ -1,6 +1,6 @@
 """The subjects of a study: the networks of checkpoints, with the images to evaluate them on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,9 @@ from contnet.commands import build
 from contnet.commands.checkpoint_paths import checkpoint_paths
 from contnet.commands.environment import environment
 from contnet.commands.failures import config_errors
-from contnet.commands.restore import restore_network
+from contnet.commands.restore import check_classes, restore_network
 from contnet.commands.trust import recorded_config, trusted_modules
 from contnet.data import ImageData
-from contnet.errors import ConfigError
 from contnet.invariance.convergence import N_SAMPLE
 from contnet.invariance.manifestation import Manifestation
 from contnet.invariance.outcome import Batches
@@ -69,7 +68,7 @@ class _Loader:
         record = Record.of(checkpoint)
         trained = recorded_config(path, record, self._trusted, self.config.dataset)
         images = self._load_images(trained.dataset)
-        _check_classes(path, record.classes, images.classes)
+        check_classes(path, checkpoint, trained.dataset, images)
         trainer = evaluator(trained.trainer.precision, self.config.trainer.accelerator)
         normalise = images.normalise(channels_last=trained.channels_last)
         network = restore_network(checkpoint, trained, images)
@@ -134,15 +133,3 @@ def _conditions(images: ImageData, normalise: nn.Module, trainer: Trainer) -> Co
         training_images=training_images,
         precision=trainer.precision_plugin.test_step_context,
     )
-
-
-def _check_classes(path: str, trained: Sequence[str], found: Sequence[str]) -> None:
-    if found != trained:
-        raise ConfigError(
-            f"dataset.root must hold the classes that {path!r} was trained on, "
-            f"{_sample(trained)}; it holds {_sample(found)}"
-        )
-
-
-def _sample(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" .. ({len(names)})" if len(names) > 3 else "")

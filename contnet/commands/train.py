@@ -40,11 +40,12 @@ def main(config: DictConfig, job: Job) -> float | None:
     classifier = build.classifier(config, network, data)
     throughput, epoch = Throughput(), EpochMetrics()
     trainer = build.trainer(config, classifier, data, throughput, epoch, sweeping=job.sweeping)
-    restore.check_resumable(config, network, trainer)
+    restore.check_resumable(config, network, trainer, data)
 
     with translated_errors():
         loaders = (data.train_loader(config.seed), data.val_loader())
         trainer.fit(classifier, *loaders, ckpt_path=config.ckpt_path)
         tested = trainer.test(classifier, data.test_loader(), verbose=False)[0]
     metrics = {**epoch.last, **tested}
-    return result.training(config, network, trainer, throughput, metrics, job).get(OBJECTIVE)
+    written = result.training(config, network, trainer, throughput, metrics, job, data.n_unreadable)
+    return written.get(OBJECTIVE)

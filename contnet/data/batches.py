@@ -131,8 +131,8 @@ class BatchLoader(DataLoader[tuple[Tensor, Tensor]]):
             raise ConfigError(message.partition("ConfigError: ")[2] or message) from error
 
     def state_dict(self) -> dict[str, int]:
-        """Return the number of batches of the epoch that have been loaded."""
-        return {"n_batches": self._position}
+        """Return the number of images, and of batches of the epoch that have been loaded."""
+        return {"n_batches": self._position, "n_images": self.sampler.n_images}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Skip the batches that have been loaded, at the start of the next epoch."""
