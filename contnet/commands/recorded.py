@@ -33,7 +33,7 @@ PLACES = ("run_dir", "trust", "trainer.default_root_dir", "trainer.plugins", "da
 WATCHING = ("callbacks.", "logger.")
 """Keys of groups that write files and send figures. A record may set numbers there, no names."""
 
-LOCAL_LOGGERS = ("tensorboard", "csv", "[tensorboard,csv]", "None")
+LOCAL_LOGGERS = {"tensorboard", "csv", "None"}
 """Options of the group logger that send nothing."""
 
 
@@ -113,10 +113,10 @@ def obstacle_of(override: str, is_trusted: Trusted = lambda name: False) -> str 
         return "looks a value up elsewhere"
     value = None if parsed.is_delete() else parsed.value()
     if "." not in key and not isinstance(value, dict):
-        chosen = str(value)
-        if ".." in chosen or chosen.startswith("/") or isinstance(value, list):
+        chosen = [str(one) for one in (value if isinstance(value, list) else [value])]
+        if any(".." in option or option.startswith("/") for option in chosen):
             return "chooses an option outside the groups"
-        if key == "logger" and chosen not in LOCAL_LOGGERS:
+        if key == "logger" and not LOCAL_LOGGERS.issuperset(chosen):
             return "chooses where figures are sent"
     obstacles = (_about_value(place, one, is_trusted) for place, one in _leaves(key, value))
     return next((obstacle for obstacle in obstacles if obstacle), None)
