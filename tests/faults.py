@@ -35,6 +35,11 @@ def stop_at_batch(epoch: int, batch: int, name: str) -> None:
     _after_batch(epoch, batch, lambda trainer, module: _send(name))
 
 
+def hang_up_at_batch(epoch: int, batch: int) -> None:
+    """Send SIGHUP to the process and its children after a batch, as a closed terminal does."""
+    _after_batch(epoch, batch, lambda *_: os.killpg(os.getpgrp(), signal.SIGHUP))
+
+
 def stop_second_process_at_batch(epoch: int, batch: int, name: str) -> None:
     """Send the second of two processes a signal after a batch."""
     _after_batch(

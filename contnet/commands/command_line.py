@@ -31,6 +31,7 @@ from contnet.errors import ConfigError, Refusal, RunError, StopRun
 from contnet.processes import rank
 from contnet.runs.claim import LOCK, HeldError, claimed, claims_folders
 from contnet.runs.folder import RECORD, SWEEP_RECORD
+from contnet.runs.signals import ends_when_told
 
 Task = Callable[[DictConfig, Job], Any]
 
@@ -96,7 +97,7 @@ def _execute(command: str, task: Task, config: DictConfig) -> Any:
         opened.folder = job.folder
     keep_freed_memory()
     try:
-        with _own_folder(job), own_run():
+        with ends_when_told(), _own_folder(job), own_run():
             return task(config, job)
     except StopRun as stop:
         _print(f"{stop.reason}; {how_to_resume(command, job)}")

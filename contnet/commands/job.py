@@ -13,7 +13,7 @@ from typing import Any, Self
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from contnet.runs.folder import LAST, RESULT
+from contnet.runs.folder import RESULT, has_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Job:
     @property
     def has_checkpoint(self) -> bool:
         """True if a run in the folder of the job has saved a checkpoint."""
-        return (self.folder / LAST).exists()
+        return has_checkpoint(self.folder)
 
     def earlier_result(self) -> dict[str, Any] | None:
         """Return the result of this job of a sweep if an earlier run of the sweep has finished it.

@@ -6,6 +6,7 @@ This module is imported before torch is.
 import atexit
 import shlex
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from contnet.commands.job import Job
 from contnet.commands.recorded import Trusted, obstacle_of, recorded_choices, recorded_overrides
 from contnet.errors import ConfigError
 from contnet.processes import rank
-from contnet.runs.folder import relative, run_of
+from contnet.runs.folder import LAST, PREVIOUS, relative, run_of
 from contnet.runs.resume import newest_checkpoint
 
 MULTIRUN = {"-m", "--multirun"}
@@ -67,6 +68,12 @@ def with_newest_checkpoint(overrides: list[str]) -> list[str]:
     given = value_of("hydra.run.dir", overrides)
     newest = newest_checkpoint(None if given is None else Path(given))
     folder = run_of(newest)
+    if newest.name == PREVIOUS.name and rank() == 0:
+        print(
+            f"{folder / LAST} is damaged or missing; the run is resumed from {newest}, which was "
+            "saved before it",
+            file=sys.stderr,
+        )
     resume = [override_of("ckpt_path", newest.absolute()), override_of("hydra.run.dir", folder)]
     # They go where ckpt_path was: Hydra accepts overrides only on one side of its flags.
     place = [key_of(override) for override in overrides].index("ckpt_path")

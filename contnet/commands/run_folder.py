@@ -45,7 +45,7 @@ class RunFolder(Callback):
         key = "hydra.run.dir"
         checkpoint = config.get("ckpt_path") if config_name == "train" else None
         folder = Path(config.hydra.run.dir)
-        with _refusals(key):
+        with _refusals(config, key):
             is_new = _is_named_for_the_time(config, key)
             if not is_new:
                 _check_free(folder, checkpoint)
@@ -60,7 +60,7 @@ class RunFolder(Callback):
         session = _session_of(config)
         if session is None:
             return
-        with _refusals("hydra.sweep.dir"):
+        with _refusals(config, "hydra.sweep.dir"):
             session.sweep = _claim(session, config, "hydra.sweep.dir")
         session.snapshots = [Snapshot.of(run_of(path)) for path in session.sweep.rglob(str(LAST))]
 
@@ -99,9 +99,9 @@ def _claim(session: Session, config: DictConfig, key: str) -> Path:
 
 
 @contextmanager
-def _refusals(key: str) -> Iterator[None]:
+def _refusals(config: DictConfig, key: str) -> Iterator[None]:
     """Refuse what is wrong with the folder of a key: Hydra lets no other error pass."""
-    folder = Path(OmegaConf.select(HydraConfig.instance().cfg, key))
+    folder = Path(OmegaConf.select(config, key))
     try:
         yield
     except HeldError as error:

@@ -23,3 +23,26 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def replace_and_keep(path: Path, new: Path, previous: Path | None) -> None:
+    """Rename `new` to `path`, and keep what was there as `previous`, unless that is None.
+
+    No byte is copied. At every instant `path` holds its old or its new content. Only on a file
+    system without hard links is `path` missing for an instant, in which `previous` holds the old
+    content.
+
+    Raises:
+        OSError: if a file cannot be renamed.
+    """
+    if previous is not None and path.exists():
+        link = previous.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            os.link(path, link)
+        except OSError:
+            path.replace(previous)
+        else:
+            link.replace(previous)
+            # Renaming one of two names of the same file to the other leaves both.
+            link.unlink(missing_ok=True)
+    new.replace(path)

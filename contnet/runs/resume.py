@@ -1,12 +1,14 @@
 """The checkpoint and the settings with which a run is resumed."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from contnet.errors import ConfigError
-from contnet.runs.folder import LAST
+from contnet.runs.archive import Archive, MalformedError
+from contnet.runs.folder import BEST, LAST, PREVIOUS
 
 OWN_KEYS = ("ckpt_path", "trust", "run_dir", "trainer.default_root_dir")
 """Keys that say where a run lies and what it is resumed from."""
@@ -18,15 +20,52 @@ WATCHING = ("callbacks", "logger")
 def newest_checkpoint(folder: Path | None = None) -> Path:
     """Return the checkpoint of the run in `folder`, by default of the newest run of train.py.
 
+    Where the last checkpoint is damaged or missing, it is the one before.
+
     Raises:
-        ConfigError: if there is none.
+        ConfigError: if there is none, or both are damaged.
     """
-    paths = Path("outputs/train").glob(f"*/*/{LAST}") if folder is None else [folder / LAST]
-    found = [path for path in paths if path.exists()]
-    if not found:
+    folders = Path("outputs/train").glob("*/*/") if folder is None else [folder]
+    found = {
+        place: [place / name for name in (LAST, PREVIOUS) if (place / name).exists()]
+        for place in folders
+    }
+    times = {place: max(map(_saved_at, paths)) for place, paths in found.items() if paths}
+    if not times:
         where = "any folder of outputs/train" if folder is None else folder
         raise ConfigError(f"ckpt_path=last finds no {LAST} in {where}")
-    return max(found, key=lambda path: path.stat().st_mtime)
+    newest = max(times, key=lambda place: times[place])
+    damages = []
+    for path in found[newest]:
+        damage = damage_of(path)
+        if damage is None:
+            return path
+        damages.append(f"{path} is damaged ({damage})")
+    best = newest / BEST
+    advice = "no other checkpoint of the run can be loaded"
+    if best.exists() and damage_of(best) is None:
+        advice = (
+            f"{best} can be loaded: give it as ckpt_path={best}, with another hydra.run.dir and "
+            "the overrides of the run"
+        )
+    raise ConfigError(f"ckpt_path=last: {' and '.join(damages)}; {advice}")
+
+
+def damage_of(path: Path) -> str | None:
+    """Return what is wrong with the file of a checkpoint, or None if every byte is as written.
+
+    The archive holds a checksum of each of its parts.
+    """
+    try:
+        with Archive(path), zipfile.ZipFile(path) as archive:
+            part = archive.testzip()
+    except (MalformedError, zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+        return " ".join(str(error).split()) or type(error).__name__
+    return None if part is None else f"bad checksum of {part}"
+
+
+def _saved_at(path: Path) -> float:
+    return path.stat().st_mtime
 
 
 def difference(config: DictConfig, earlier: dict[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""A folder belongs to the command that came first; another one gets a folder of its own, or none."""
+"""A folder belongs to the command that came first; another gets its own, or none."""
 
 import re
 import subprocess

@@ -1,9 +1,10 @@
 """The callback that saves the state of a run, and stops the run on a signal.
 
 The checkpoint of a run is saved at the end of every epoch, every `every_n_minutes` minutes if that
-is set, when the run is stopped (SIGTERM, SIGUSR1, Ctrl-C) and when it fails. A checkpoint from the
-middle of an epoch holds the position in the data and the sums of the metrics. So the resumed run
-ends like a run that was never stopped.
+is set, when the run is stopped (by one of `signals.TERMINATING`, or Ctrl-C) and when it fails. A
+checkpoint from the middle of an epoch holds the position in the data and the sums of the metrics.
+So the resumed run ends like a run that was never stopped. The checkpoint before it is kept as well,
+for the case that the last one is damaged.
 """
 
 import signal
@@ -20,21 +21,28 @@ from torch import distributed
 
 from contnet import arguments
 from contnet.errors import StopRun
-from contnet.runs.folder import LAST
+from contnet.runs.atomic import replace_and_keep
+from contnet.runs.folder import LAST, PREVIOUS
+from contnet.runs.signals import (
+    INTERRUPTED,
+    REQUEUE,
+    TERMINATING,
+    call_earlier,
+    may_be_handled,
+)
 from contnet.training.callbacks.divergence import DivergedError
-
-REQUEUE = 75
-"""Exit code of a run that was stopped and can be resumed: EX_TEMPFAIL of sysexits.h."""
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as in shells."""
 
 BATCHES_BETWEEN_AGREEMENTS = 10
 """Number of batches after which several processes agree to stop or go on, by a message."""
 
 
 class LastCheckpoint(Checkpoint):
-    """Saves the state of a run in `dirpath`, and ends the run after SIGTERM, SIGUSR1 or Ctrl-C.
+    """Saves the state of a run in `dirpath`, and ends the run when a signal tells it to.
+
+    The first signal counts: it stops the run after the batch that is under way. Once the checkpoint
+    has been saved, the handler that the signal had before is called, such as that of a launcher. A
+    second Ctrl-C does not wait for the end of the batch. All other signals after the first one
+    change nothing.
 
     Args:
         dirpath: folder of the checkpoint.
@@ -53,24 +61,35 @@ class LastCheckpoint(Checkpoint):
         self._saved_at = 0.0
         self._signal = 0
         self._is_training = False
+        self._is_saving = False
+        self._is_whole = False
         self._handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = time.monotonic()
         self._signal = 0
         self._is_training = True
+        # A last checkpoint that the run was not resumed from may be damaged.
+        resumed = trainer.ckpt_path
+        self._is_whole = resumed is not None and Path(resumed).resolve() == self.path.resolve()
         if trainer.is_global_zero:
-            # A run that was killed while it wrote has left an unfinished file.
-            for unfinished in self.path.parent.glob(f".{self.path.name}.*"):
-                unfinished.unlink()
+            # A run that was killed while it wrote has left unfinished files.
+            for unfinished in (*self.path.parent.glob(f".{self.path.name}.*"), self._next):
+                unfinished.unlink(missing_ok=True)
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-                self._handlers[number] = signal.signal(number, self._on_signal)
+            for number in (*TERMINATING, signal.SIGINT):
+                if may_be_handled(number):
+                    self._handlers[number] = signal.signal(number, self._on_signal)
+
+    @property
+    def _next(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.next")
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self._signal:
-            raise KeyboardInterrupt  # a second Ctrl-C does not wait for the end of the batch
-        self._signal = number
+        if not self._signal:
+            self._signal = number
+        elif number == self._signal == signal.SIGINT and not self._is_saving:
+            raise KeyboardInterrupt
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -86,7 +105,7 @@ class LastCheckpoint(Checkpoint):
         if stop or save:
             self._save(trainer)
         if stop:
-            _stop(trainer, stop)
+            self._stop(trainer, stop)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._save(trainer)
@@ -94,7 +113,7 @@ class LastCheckpoint(Checkpoint):
         max_epochs = trainer.max_epochs
         finished = max_epochs is not None and trainer.current_epoch + 1 >= max_epochs
         if stop and not finished:
-            _stop(trainer, stop)
+            self._stop(trainer, stop)
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
@@ -109,23 +128,38 @@ class LastCheckpoint(Checkpoint):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._is_training = False
         for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == self._on_signal:  # else Lightning has restored it
+                signal.signal(number, handler)
         self._handlers = {}
 
     def _save(self, trainer: Trainer) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        trainer.save_checkpoint(self.path)
+        self._is_saving = True
+        try:
+            trainer.save_checkpoint(self._next)
+            if trainer.is_global_zero:
+                previous = self.path.with_name(PREVIOUS.name) if self._is_whole else None
+                replace_and_keep(self.path, self._next, previous)
+        finally:
+            self._is_saving = False
+        self._is_whole = True
         self._saved_at = time.monotonic()
 
-
-def _stop(trainer: Trainer, number: int) -> None:
-    code = INTERRUPTED if number == signal.SIGINT else REQUEUE
-    # Lightning reports a process that it has started as failed if the exit code is not 0.
-    raise StopRun(
-        f"stopped by {signal.Signals(number).name} at step {trainer.global_step}",
-        code if trainer.is_global_zero else 0,
-    )
+    def _stop(self, trainer: Trainer, number: int) -> None:
+        """End the run, after the handler that the signal had before has been called."""
+        code = INTERRUPTED if number == signal.SIGINT else REQUEUE
+        # Lightning reports a process that it has started as failed if the exit code is not 0.
+        stop = StopRun(
+            f"stopped by {signal.Signals(number).name} at step {trainer.global_step}",
+            code if trainer.is_global_zero else 0,
+        )
+        try:
+            if number != signal.SIGINT:
+                call_earlier(self._handlers.get(number), number, None)
+        finally:
+            # Whatever that handler does: the exit code says that the run can be resumed.
+            raise stop
 
 
 def _agreed(trainer: Trainer, stop: int, save: bool) -> tuple[int, bool]:
