@@ -1,12 +1,14 @@
 """The kinds of basis. A new one is a class here and an entry in `BASES`."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from math import comb
 
 from torch import nn
 
 from contnet import arguments
-from contnet.ode.basis import Basis, Weights
+from contnet.ode.basis import Basis, Rate, Weights
+from contnet.ode.combination import Combination
 from contnet.ode.polynomials import Polynomial
 
 
@@ -27,7 +29,12 @@ class PiecewiseConstant(Basis):
     def functions(self, element: int) -> dict[int, Polynomial]:
         return {element: (Fraction(1),)}
 
-    def rate(self, nodes: nn.ModuleList, weights: Weights) -> nn.Module:
+    def rate(
+        self,
+        nodes: Sequence[nn.Module],
+        weights: Weights,
+        combination: Combination | None = None,
+    ) -> Rate:
         ((k, _),) = weights
         return nodes[k]
 

@@ -26,8 +26,12 @@ from torch import Tensor, nn
 
 from contnet import arguments
 from contnet.ode import polynomials
-from contnet.ode.combination import Combination, recombined
+from contnet.ode.alike import check_alike
+from contnet.ode.combination import Combination, Combined, recombined
 from contnet.ode.polynomials import Polynomial
+
+Rate = Callable[[Tensor], Tensor]
+"""R(. ; theta): maps a state to its rate of change, of the same shape."""
 
 Weights = tuple[tuple[int, float], ...]
 """The pairs (k, phi_k(t)) of the nodes that make up theta(t), without zeros."""
@@ -108,13 +112,23 @@ class Basis(ABC):
         )
         return tuple((k, weight) for k, weight in found if weight != 0)
 
-    def rate(self, nodes: nn.ModuleList, weights: Weights) -> nn.Module:
-        """Return R(. ; theta(t)) for the weights of theta(t)."""
-        return Combination(
-            [nodes[k] for k, _ in weights], [weight for _, weight in weights], nodal=self.nodal
-        )
+    def combination(self, weights: Weights) -> Combination:
+        """Return the sum of nodes that makes up theta(t)."""
+        return Combination([weight for _, weight in weights], nodal=self.nodal)
 
-    def rate_on(self, nodes: nn.ModuleList, element: int) -> Callable[[Tensor], nn.Module]:
+    def rate(
+        self,
+        nodes: Sequence[nn.Module],
+        weights: Weights,
+        combination: Combination | None = None,
+    ) -> Rate:
+        """Return R(. ; theta(t)) for the weights of theta(t).
+
+        `combination` is that of the weights, where it has been made before.
+        """
+        return Combined(combination or self.combination(weights), [nodes[k] for k, _ in weights])
+
+    def rate_on(self, nodes: Sequence[nn.Module], element: int) -> Callable[[Tensor], Rate]:
         """Return t -> R(. ; theta(t)) on an element, for solvers that choose their times.
 
         A time is a tensor of one number. The function raises ArithmeticError if it is not finite,
@@ -124,7 +138,7 @@ class Basis(ABC):
             constant = self.rate(nodes, self.weights(Fraction(element, self.n_elements), element))
             return lambda t: constant
 
-        def rate_at(t: Tensor) -> nn.Module:
+        def rate_at(t: Tensor) -> Rate:
             time = t.item()
             if not isfinite(time):
                 raise ArithmeticError(f"a step ends at the time {time}")
@@ -142,7 +156,13 @@ class Basis(ABC):
 
 
 def in_basis(nodes: nn.ModuleList, old: Basis, new: Basis, rows: Sequence[Row]) -> nn.ModuleList:
-    """Return the nodes of the basis `new`: each is the weighted sum of old nodes in its row."""
+    """Return the nodes of the basis `new`: each is the weighted sum of old nodes in its row.
+
+    Raises:
+        ValueError: if nodes have to be summed whose weights cannot be: see `check_alike`.
+    """
+    if any(len(row) > 1 or row[0][1] != 1 for row in rows):
+        check_alike(list(nodes), new.name)
     weighted = [[(k, float(weight)) for k, weight in row] for row in rows]
     return recombined(nodes, weighted, nodal_before=old.nodal, nodal=new.nodal)
 

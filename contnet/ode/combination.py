@@ -8,71 +8,73 @@ and the first node's is used.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from contnet.ode.norms import NORMS
+from contnet.ode.alike import summable
+from contnet.ode.norms import named_statistics
 
 TINY = 1e-30
 """Prevents 0 / 0, and is negligible against the variance of any signal."""
 
 
 class Combination(nn.Module):
-    """A module whose parameters and statistics are weighted sums of those of its nodes.
+    """A weighted sum of nodes, which acts as one module.
 
-    In training its norms update their running statistics. The nodes then receive the smallest
-    change that brings their sum to its new value. A standard deviation that would become negative
-    becomes 0.
+    Its parameters and statistics are weighted sums of those of the nodes. In training its norms
+    update their running statistics. The nodes then receive the smallest change that brings their
+    sum to its new value. A standard deviation that would become negative becomes 0.
+
+    It holds no node: it is given them at each call, as they then are.
 
     Args:
-        nodes: copies of one module.
         weights: the weight of each node.
         nodal: nodes are values of theta, so weights are positive and add up to 1.
     """
 
-    def __init__(
-        self, nodes: Iterable[nn.Module], weights: Iterable[float], *, nodal: bool
-    ) -> None:
+    def __init__(self, weights: Iterable[float], *, nodal: bool) -> None:
         super().__init__()
         self.nodal = nodal
-        self.nodes = nn.ModuleList(nodes)
         # Tensors: compiled code treats a number as a constant, and is compiled again for each.
-        self.weights = [torch.tensor(weight, dtype=torch.float64) for weight in weights]
-        self.variances = _variances(self.nodes[0])
-        self.learns = True
+        self.weights = [
+            torch.tensor(weight, dtype=torch.float64, device="cpu") for weight in weights
+        ]
 
-    def forward(self, x: Tensor) -> Tensor:
-        node = self.nodes[0]
+    def forward(self, nodes: Sequence[nn.Module], x: Tensor) -> Tensor:
+        """Return R(x) for the sum of `nodes`, which are copies of one module."""
+        node = nodes[0]
         theta = {
-            name: weighted_sum(same, self.weights) for name, same in _parameters(self.nodes).items()
+            name: weighted_sum(same, self.weights)
+            for name, same in _parameters(nodes).items()
+            if summable(same[0])
         }
-        statistics = _statistics(self.nodes)
+        statistics = _statistics(nodes)
         with torch.no_grad():
             before = {name: self._value(name, same) for name, same in statistics.items()}
             now = {
-                name: value.square() if name in self.variances else value.clone()
+                name: value.square() if _is_variance(name) else value.clone()
                 for name, value in before.items()
             }
         result: Tensor = functional_call(node, {**theta, **now}, (x,))
         # Recalibration puts the norms alone in training mode.
-        if self.learns and any(module.training for module in node.modules()):
+        if any(module.training for module in node.modules()):
             self._learn(statistics, before, now)
         return result
 
     def _value(self, name: str, same: list[Tensor]) -> Tensor:
-        if name in self.variances:
+        if _is_variance(name):
             same = [deviation(variance, nodal=self.nodal) for variance in same]
-        return weighted_sum(same, self.weights) if same[0].is_floating_point() else same[0]
+        return weighted_sum(same, self.weights) if summable(same[0]) else same[0]
 
     @torch.no_grad()
     def _learn(
         self, statistics: dict[str, list[Tensor]], before: dict[str, Tensor], now: dict[str, Tensor]
     ) -> None:
         for name, same in statistics.items():
-            if name in self.variances:
+            if _is_variance(name):
                 new = now[name].sqrt().copysign(before[name])
                 deviations = [deviation(variance, nodal=self.nodal) for variance in same]
                 for buffer, value in zip(
@@ -81,7 +83,7 @@ class Combination(nn.Module):
                     buffer.copy_(variance_of(value, nodal=self.nodal))
                 continue
             change = now[name] - before[name]
-            if not change.is_floating_point():
+            if not summable(change):
                 for buffer in same:
                     buffer += change  # a count
                 continue
@@ -97,6 +99,18 @@ class Combination(nn.Module):
         # sum. If all are zero, all move equally.
         mobility = [value.square() + change.square() + TINY for value in deviations]
         return [value.clamp(min=0) for value in _moved(deviations, change, self.weights, mobility)]
+
+
+class Combined:
+    """R(. ; theta) of a weighted sum of `nodes`."""
+
+    def __init__(self, combination: Combination, nodes: Sequence[nn.Module]) -> None:
+        self.combination = combination
+        self.nodes = nodes
+
+    def __call__(self, x: Tensor) -> Tensor:
+        result: Tensor = self.combination(self.nodes, x)
+        return result
 
 
 def _moved(
@@ -159,15 +173,15 @@ def _set_to_sum(
     nodal_before: bool,
     nodal: bool,
 ) -> None:
-    variances = _variances(node)
-    own = {**_parameters([node]), **_statistics([node])}
+    statistics = _statistics([node])
+    own = {**_parameters([node]), **statistics}
     for name, same in {**_parameters(parts), **_statistics(parts)}.items():
-        if name in variances:
+        if name in statistics and _is_variance(name):
             value = weighted_sum(
                 [deviation(variance, nodal=nodal_before) for variance in same], weights
             )
             own[name][0].copy_(variance_of(value, nodal=nodal))
-        elif same[0].is_floating_point():
+        elif summable(same[0]):
             own[name][0].copy_(weighted_sum(same, weights))
 
 
@@ -201,9 +215,9 @@ def weighted_sum(tensors: Sequence[Tensor], weights: Sequence[float | Tensor]) -
     return result.to(tensors[0].dtype)
 
 
-def _variances(node: nn.Module) -> set[str]:
-    """Return the names of a node's running variances."""
-    return {name for name in _statistics([node]) if name.rpartition(".")[2] == "running_var"}
+def _is_variance(name: str) -> bool:
+    """Return True if a statistic is a running variance."""
+    return name.rpartition(".")[2] == "running_var"
 
 
 def _parameters(nodes: Iterable[nn.Module]) -> dict[str, list[Tensor]]:
@@ -213,16 +227,7 @@ def _parameters(nodes: Iterable[nn.Module]) -> dict[str, list[Tensor]]:
 
 def _statistics(nodes: Iterable[nn.Module]) -> dict[str, list[Tensor]]:
     """Group the running statistics of the nodes' norms by name."""
-    return _by_name(_named_statistics(node) for node in nodes)
-
-
-def _named_statistics(node: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    for norm, module in node.named_modules():
-        if isinstance(module, NORMS):
-            yield from (
-                (f"{norm}.{name}".removeprefix("."), buffer)
-                for name, buffer in module.named_buffers()
-            )
+    return _by_name(named_statistics(node) for node in nodes)
 
 
 def _by_name(named: Iterable[Iterable[tuple[str, Tensor]]]) -> dict[str, list[Tensor]]:

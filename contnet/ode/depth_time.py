@@ -99,9 +99,16 @@ class DepthTime:
         rtol: float | None = None,
         atol: float | None = None,
     ) -> None:
-        """Compute the network by another graph: see `ODEBlock.set_manifestation`."""
-        for block in self.blocks:
-            block.set_manifestation(scheme, n_time_steps, rtol, atol)
+        """Compute the network by another graph: see `ODEBlock.set_manifestation`.
+
+        Raises:
+            ValueError: if a block refuses the settings; all blocks are then unchanged.
+        """
+        settings = [
+            block.settings.manifested(scheme, n_time_steps, rtol, atol) for block in self.blocks
+        ]
+        for block, new in zip(self.blocks, settings, strict=True):
+            block.adopt(new)
 
 
 def depth_time(network: nn.Module) -> DepthTime | None:

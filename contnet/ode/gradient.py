@@ -8,31 +8,32 @@
                  equation is integrated backwards (Chen et al. 2018, arXiv 1806.07366), which gives
                  the gradient up to the scheme's error
 
-Recomputation must not update running statistics a second time: batch norm updates them in the
-forward pass alone.
+The backward pass computes with the weights and buffers that the forward pass had. What it does to
+buffers is dropped: batch norm updates its running statistics in the forward pass alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
+from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 from torchdiffeq import odeint_adjoint
 
 from contnet.ode.bases import PiecewiseConstant
-from contnet.ode.basis import Basis
-from contnet.ode.combination import Combination
-from contnet.ode.norms import batch_norms
-from contnet.ode.schemes import AdaptiveScheme, Scheme
+from contnet.ode.basis import Basis, Rate
+from contnet.ode.integrate import MOST_STEPS, evaluate, solver_failures
+from contnet.ode.schemes import SCHEMES, AdaptiveScheme, Scheme
 
 GRADIENTS = ("backprop", "checkpoint", "adjoint")
 WITH_ADJOINT = ("euler", "midpoint", "heun2", "heun3", "rk4")
 """The fixed-step schemes that torchdiffeq has as well."""
 
-Step = Callable[[Sequence[nn.Module], Tensor], Tensor]
+Step = Callable[[Sequence[Rate], Tensor], Tensor]
 
 
 def check_adjoint(scheme: Scheme | AdaptiveScheme, basis: Basis, n_time_steps: int) -> None:
@@ -52,45 +53,99 @@ def check_adjoint(scheme: Scheme | AdaptiveScheme, basis: Basis, n_time_steps: i
         raise ValueError(
             f"n_time_steps must be a multiple of n_basis for gradient=adjoint, got {n_time_steps}"
         )
-    if scheme.name not in WITH_ADJOINT:
+    if _of_torchdiffeq(scheme) is None:
         raise ValueError(
             f"gradient must be backprop or checkpoint for {scheme.name}; adjoint has torchdiffeq's "
             f"schemes, {', '.join(WITH_ADJOINT)} and the adaptive ones"
         )
 
 
-def checkpointed(step: Step, rates: Sequence[nn.Module], x: Tensor) -> Tensor:
-    """Return `step(rates, x)`, and keep only x for the backward pass."""
-    modules = nn.ModuleList(rates)
-    result: Tensor = checkpoint(
-        step,
-        rates,
-        x,
-        use_reentrant=False,
-        context_fn=lambda: (nullcontext(), frozen_statistics(modules)),
-    )
+def _of_torchdiffeq(scheme: Scheme | AdaptiveScheme) -> str | None:
+    """Return torchdiffeq's name of a scheme; None if it has none of this tableau."""
+    if isinstance(scheme, AdaptiveScheme):
+        return scheme.name
+    equal = (name for name in WITH_ADJOINT if SCHEMES[name].tableau == scheme.tableau)
+    return next(equal, None)
+
+
+class Snapshot:
+    """A module as it is now, to be evaluated later: with these parameters, from these buffers.
+
+    The tensors of the module itself stay as they are then. `torch.func.functional_call` may have
+    lent it the parameters, and taken them back by that time.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.parameters = dict(module.named_parameters())
+        # Copies: the forward pass may update a buffer in place. A lazy one has no values yet.
+        self.buffers = {
+            name: buffer.clone()
+            for name, buffer in module.named_buffers()
+            if not nn.parameter.is_lazy(buffer)
+        }
+
+    def __call__(self, x: Tensor) -> Tensor:
+        buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
+        result: Tensor = functional_call(self.module, {**self.parameters, **buffers}, (x,))
+        return result
+
+
+class OneStep(nn.Module):
+    """A step as a module, so that its nodes' parameters and buffers can be exchanged."""
+
+    def __init__(self, step: Step, rates: Sequence[Rate], nodes: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.step = step
+        self.rates = list(rates)
+        self.nodes = nn.ModuleList(nodes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.step(self.rates, x)
+
+
+def checkpointed(
+    step: Step, rates: Sequence[Rate], nodes: Sequence[nn.Module], x: Tensor
+) -> Tensor:
+    """Return `step(rates, x)`, and keep only x for the backward pass.
+
+    `nodes` are the modules that the rates evaluate.
+    """
+    now = OneStep(step, rates, nodes)
+    later = Snapshot(now)
+    evaluations = count()
+
+    def run(x: Tensor) -> Tensor:
+        return later(x) if next(evaluations) else now(x)
+
+    result: Tensor = checkpoint(run, x, use_reentrant=False)
     return result
 
 
 class Dynamics(nn.Module):
     """dx/dt = epsilon R(x), as torchdiffeq evaluates it in the forward and the backward pass."""
 
-    def __init__(self, rate: nn.Module, epsilon: float) -> None:
+    def __init__(self, rate: nn.Module, epsilon: float, dtype: torch.dtype) -> None:
         super().__init__()
         self.rate = rate
         self.epsilon = epsilon
+        self.dtype = dtype
         self.n_f_evals = 0
-        self.is_forward = True
+        self.later: Snapshot | None = None
         self.autocast: AbstractContextManager[Any] = nullcontext()
 
     def forward(self, t: Tensor, state: Tensor) -> Tensor:
-        if self.is_forward:
+        if self.later is None:
             self.n_f_evals += 1
-            self.autocast = _autocast_as_now(state.device.type)
-            return self.epsilon * self.rate(state)
+            return self.epsilon * evaluate(self.rate, state, self.dtype)
         # In the precision of the forward pass: in another, the gradient would be of another rate.
-        with self.autocast, frozen_statistics(self.rate):
-            return self.epsilon * self.rate(state)
+        with self.autocast:
+            return self.epsilon * evaluate(self.later, state, self.dtype)
+
+    def end_forward_pass(self, device: str) -> None:
+        """Evaluate the rate as it is now from here on."""
+        self.autocast = _autocast_as_now(device)
+        self.later = Snapshot(self.rate)
 
 
 def _autocast_as_now(device: str) -> AbstractContextManager[Any]:
@@ -106,13 +161,17 @@ def integrate_with_adjoint(
     n_steps: int,
     epsilon: float,
     x: Tensor,
+    dtype: torch.dtype,
 ) -> tuple[Tensor, int]:
     """Return the state at the end of an interval, and the rate evaluations of the forward pass.
 
     A fixed-step scheme takes `n_steps` steps. An adaptive one chooses its steps, the last of which
-    ends at the end of the interval.
+    ends at the end of the interval. The rate is evaluated in `dtype`.
+
+    Raises:
+        IntegrationError: if an adaptive scheme fails: see `integrate_adaptively`.
     """
-    dynamics = Dynamics(rate, epsilon)
+    dynamics = Dynamics(rate, epsilon, dtype)
     start, end = interval
     fixed = isinstance(scheme, Scheme)
     times = (
@@ -121,33 +180,28 @@ def integrate_with_adjoint(
         else [start, end]
     )
     t = torch.tensor([float(time) for time in times], dtype=torch.float64, device=x.device)
+    method = _of_torchdiffeq(scheme)
     if isinstance(scheme, Scheme):
-        states = odeint_adjoint(dynamics, x, t, method=scheme.name)
+        states = odeint_adjoint(dynamics, x, t, method=method)
     else:
         tolerances = {"rtol": scheme.rtol, "atol": scheme.atol}
+        limit = {"max_num_steps": MOST_STEPS}
         # In the backward pass the times are reversed, and the interval's beginning is its end: no
         # knot lies behind it.
-        options = {"options": {"step_t": t[1:]}, "adjoint_options": {}}
-        states = odeint_adjoint(dynamics, x, t, method=scheme.name, **tolerances, **options)
-    dynamics.is_forward = False
-    return states[-1], dynamics.n_f_evals
+        options = {"options": {"step_t": t[1:], **limit}, "adjoint_options": limit}
+        with solver_failures(scheme):
+            states = odeint_adjoint(dynamics, x, t, method=method, **tolerances, **options)
+    dynamics.end_forward_pass(x.device.type)
+    result: Tensor = states[-1]
+    if result.requires_grad:
+        result.register_hook(_refuse_second_derivatives)
+    return result, dynamics.n_f_evals
 
 
-@contextmanager
-def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Keep running statistics unchanged inside the context; batch norms normalise as before."""
-    norms = list(batch_norms(module))
-    combinations = [m for m in module.modules() if isinstance(m, Combination)]
-    saved = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        # A momentum of 0 rather than no update: recomputation must make the same calls.
-        norm.momentum, norm.num_batches_tracked = 0.0, None
-    for combination in combinations:
-        combination.learns = False
-    try:
-        yield
-    finally:
-        for norm, (momentum, count) in zip(norms, saved, strict=True):
-            norm.momentum, norm.num_batches_tracked = momentum, count
-        for combination in combinations:
-            combination.learns = True
+def _refuse_second_derivatives(gradient: Tensor) -> None:
+    # torchdiffeq's backward pass leaves no graph behind: second derivatives would be 0.
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "gradient=adjoint has no second derivatives (create_graph=True); use backprop or "
+            "checkpoint"
+        )

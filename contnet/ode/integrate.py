@@ -6,19 +6,20 @@ nothing and moves nothing between devices. Adaptive: the solvers are torchdiffeq
 interval by interval, so that no step straddles a jump of theta.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from contnet.ode.basis import Basis, Weights
+from contnet.ode.basis import Basis, Rate, Weights
+from contnet.ode.combination import Combined
 from contnet.ode.schemes import AdaptiveScheme, Scheme
-
-Rate = Callable[[Tensor], Tensor]
 
 MOST_STEPS = 4096
 """Steps of an adaptive scheme on an interval. With more, the tolerance is below rounding errors."""
@@ -45,11 +46,17 @@ class FixedGrid:
         """Rate evaluations of one integration."""
         return len(self.stages) * len(self.thetas)
 
-    def step(self, rates: Sequence[Rate], x: Tensor) -> Tensor:
-        """Return the state after one step from `x`; stage i evaluates `rates[i]`."""
+    def step(self, rates: Sequence[Rate], x: Tensor, *, checked: bool = False) -> Tensor:
+        """Return the state after one step from `x`; stage i evaluates `rates[i]`.
+
+        Raises:
+            ValueError: if `checked`, and a rate does not keep the shape of the state.
+        """
         k: list[Tensor] = []
         for rate, weights in zip(rates, self.stages, strict=True):
             k.append(rate(_combine(x, k, weights)))
+            if checked:
+                check_shape(rate, x, k[-1])
         return _combine(x, k, self.update)
 
 
@@ -83,16 +90,49 @@ def _combine(x: Tensor, k: list[Tensor], weights: tuple[tuple[int, float], ...])
     return x
 
 
+def check_shape(rate: Rate, state: Tensor, computed: Any) -> None:
+    """Check that a rate has computed a tensor of the shape of the state.
+
+    PyTorch would add tensors of different shapes where it can.
+
+    Raises:
+        ValueError: if the shapes differ, or `computed` is no tensor.
+    """
+    if isinstance(computed, Tensor) and computed.shape == state.shape:
+        return
+    node = rate.nodes[0] if isinstance(rate, Combined) else rate
+    became = (
+        tuple(computed.shape) if isinstance(computed, Tensor) else f"a {type(computed).__name__}"
+    )
+    raise ValueError(
+        f"the rate {type(node).__name__} must keep the shape of its input; "
+        f"{tuple(state.shape)} became {became}"
+    )
+
+
+def evaluate(rate: Rate, state: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the rate of a state, computed in `dtype`.
+
+    Raises:
+        ValueError: if the rate does not keep the shape of the state.
+    """
+    computed = rate(state.to(dtype))
+    check_shape(rate, state, computed)
+    return computed if dtype == state.dtype else computed.to(state.dtype)
+
+
 def integrate_adaptively(
     scheme: AdaptiveScheme,
     rate_at: Callable[[Tensor], Rate],
     interval: tuple[Fraction, Fraction],
     epsilon: float,
     x: Tensor,
+    dtype: torch.dtype,
 ) -> tuple[Tensor, int]:
     """Return the state at the end of an interval, and the number of rate evaluations.
 
-    theta must be smooth on the interval.
+    theta must be smooth on the interval. The rate is evaluated in `dtype`. The sizes of the steps
+    are constants to the gradient.
 
     Raises:
         IntegrationError: if the solver cannot keep its tolerance (torchdiffeq: underflow in dt), or
@@ -103,19 +143,35 @@ def integrate_adaptively(
     def dynamics(t: Tensor, state: Tensor) -> Tensor:
         nonlocal n_f_evals
         n_f_evals += 1
-        return epsilon * rate_at(t)(state)
+        return epsilon * evaluate(rate_at(t), state, dtype)
 
     # Times in float64: they are few, and the solver's steps are differences of them.
     t = torch.tensor([float(end) for end in interval], dtype=torch.float64, device=x.device)
     # The last step must end at the end of the interval: past it theta is another function, and
     # interpolating back would cost accuracy.
-    options = {"step_t": t[1:], "max_num_steps": MOST_STEPS}
-    try:
+    options = {"step_t": t[1:], "max_num_steps": MOST_STEPS, "norm": _norm}
+    with solver_failures(scheme):
         states = odeint(
             dynamics, x, t, method=scheme.name, rtol=scheme.rtol, atol=scheme.atol, options=options
         )
+    return states[-1], n_f_evals
+
+
+def _norm(values: Tensor) -> Tensor:
+    """Return the root mean square, by which a solver chooses its steps, as a constant.
+
+    torchdiffeq's own would let gradient flow into the size of the first step, and from there into
+    the times of all later ones.
+    """
+    return values.detach().abs().pow(2).mean().sqrt()
+
+
+@contextmanager
+def solver_failures(scheme: AdaptiveScheme) -> Iterator[None]:
+    """Raise an `IntegrationError` within the context where torchdiffeq cannot go on."""
+    try:
+        yield
     except (AssertionError, ArithmeticError) as error:
         raise IntegrationError(
             f"scheme {scheme.name} cannot reach rtol={scheme.rtol:g}, atol={scheme.atol:g}: {error}"
         ) from error
-    return states[-1], n_f_evals

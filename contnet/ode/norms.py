@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from torch import nn
+from torch import Tensor, nn
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 """Layers that normalise by the statistics of a batch."""
@@ -18,3 +18,13 @@ def batch_norms(module: nn.Module) -> Iterator[BatchNorm]:
     for layer in module.modules():
         if isinstance(layer, BATCH_NORMS) and layer.track_running_stats:
             yield layer
+
+
+def named_statistics(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield the running statistics of all norms within a module, with their names."""
+    for norm, layer in module.named_modules():
+        if isinstance(layer, NORMS):
+            yield from (
+                (f"{norm}.{name}".removeprefix("."), buffer)
+                for name, buffer in layer.named_buffers()
+            )

@@ -11,12 +11,17 @@ Differential Equations", section 31. Adaptive schemes choose their own steps and
 this module holds their names, orders and tolerances.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from contnet import arguments
 
 Rational = int | str | Fraction
+Tableau = tuple[tuple[tuple[Fraction, ...], ...], tuple[Fraction, ...], tuple[Fraction, ...]]
+"""The weights (a, b, c) of a scheme."""
+
+HIGHEST_ORDER = 4
+"""The highest order whose conditions are checked."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,8 @@ class Scheme:
     and `c` the times of the stages in units of the step.
 
     Raises:
-        ValueError: if the shapes disagree, a row of `a` does not sum to its `c`, or an order
-            condition fails.
+        ValueError: if the order is not from 1 to 4, the shapes disagree, a row of `a` does not sum
+            to its `c`, or an order condition fails.
     """
 
     name: str
@@ -38,6 +43,11 @@ class Scheme:
     c: tuple[Fraction, ...]
 
     def __post_init__(self) -> None:
+        if type(self.order) is not int or not 1 <= self.order <= HIGHEST_ORDER:
+            raise ValueError(
+                f"scheme {self.name}: order must be a whole number from 1 to {HIGHEST_ORDER}, "
+                f"got {self.order!r}"
+            )
         if not len(self.a) == len(self.b) == len(self.c) or any(
             len(row) != i for i, row in enumerate(self.a)
         ):
@@ -58,6 +68,11 @@ class Scheme:
     def n_stages(self) -> int:
         """Rate evaluations in one step."""
         return len(self.b)
+
+    @property
+    def tableau(self) -> Tableau:
+        """The weights (a, b, c), which make the scheme what it is under any name."""
+        return self.a, self.b, self.c
 
     def _order_conditions(self) -> list[tuple[int, Fraction]]:
         """Return the eight conditions up to order 4, one per rooted tree, as (order, residual)."""
@@ -87,7 +102,8 @@ class AdaptiveScheme:
     The bound is rtol |x| + atol.
 
     Raises:
-        ValueError: if a tolerance is not positive.
+        ValueError: if torchdiffeq has no such scheme, it has another order, or a tolerance is not
+            positive.
     """
 
     name: str
@@ -96,6 +112,9 @@ class AdaptiveScheme:
     atol: float = 1e-4
 
     def __post_init__(self) -> None:
+        order = ADAPTIVE_ORDERS[arguments.one_of("scheme", self.name, ADAPTIVE_ORDERS)]
+        if self.order != order:
+            raise ValueError(f"order must be {order} for {self.name}, got {self.order!r}")
         arguments.number("rtol", self.rtol, minimum=0, exclusive=True)
         arguments.number("atol", self.atol, minimum=0, exclusive=True)
 
@@ -132,15 +151,11 @@ SCHEMES: dict[str, Scheme] = {
 }
 """The fixed-step schemes, by name."""
 
+ADAPTIVE_ORDERS = {"dopri5": 5, "dopri8": 8, "bosh3": 3, "fehlberg2": 2, "adaptive_heun": 2}
+"""The orders of torchdiffeq's adaptive schemes, by name."""
+
 ADAPTIVE_SCHEMES: dict[str, AdaptiveScheme] = {
-    name: AdaptiveScheme(name, order)
-    for name, order in (
-        ("dopri5", 5),
-        ("dopri8", 8),
-        ("bosh3", 3),
-        ("fehlberg2", 2),
-        ("adaptive_heun", 2),
-    )
+    name: AdaptiveScheme(name, order) for name, order in ADAPTIVE_ORDERS.items()
 }
 """The adaptive schemes, by name, with default tolerances."""
 
@@ -148,18 +163,31 @@ ADAPTIVE_SCHEMES: dict[str, AdaptiveScheme] = {
 def find_scheme(
     name: str, rtol: float | None = None, atol: float | None = None
 ) -> Scheme | AdaptiveScheme:
-    """Return the scheme called `name`; the tolerances apply to adaptive schemes alone.
+    """Return the scheme called `name`, with tolerances if they are given.
 
     Raises:
-        ValueError: if there is no such scheme, or a tolerance is not positive.
+        ValueError: if there is no such scheme, a tolerance is not positive, or one is given for a
+            scheme that takes fixed steps.
     """
-    arguments.one_of("scheme", name, [*SCHEMES, *ADAPTIVE_SCHEMES])
-    if name in SCHEMES:
-        return SCHEMES[name]
-    default = ADAPTIVE_SCHEMES[name]
-    return AdaptiveScheme(
-        name,
-        default.order,
-        rtol=default.rtol if rtol is None else rtol,
-        atol=default.atol if atol is None else atol,
-    )
+    schemes: dict[str, Scheme | AdaptiveScheme] = {**SCHEMES, **ADAPTIVE_SCHEMES}
+    return with_tolerances(schemes[arguments.one_of("scheme", name, schemes)], rtol, atol)
+
+
+def with_tolerances(
+    scheme: Scheme | AdaptiveScheme, rtol: float | None, atol: float | None
+) -> Scheme | AdaptiveScheme:
+    """Return a scheme with other tolerances; one that is None stays as it is.
+
+    Raises:
+        ValueError: if a tolerance is not positive, or is given for a scheme that takes fixed steps.
+    """
+    given = {name: value for name, value in (("rtol", rtol), ("atol", atol)) if value is not None}
+    if isinstance(scheme, AdaptiveScheme):
+        rtol, atol = given.get("rtol", scheme.rtol), given.get("atol", scheme.atol)
+        return replace(scheme, rtol=rtol, atol=atol)
+    for name, value in given.items():
+        raise ValueError(
+            f"{name} must be left out with the scheme {scheme.name}, which takes fixed steps, "
+            f"got {value!r}"
+        )
+    return scheme

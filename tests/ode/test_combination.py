@@ -70,13 +70,13 @@ def test_the_sum_learns_the_variance_that_it_meets_and_no_node_has_a_negative_pa
     norms = [nn.BatchNorm1d(1) for _ in variances]
     for norm, variance in zip(norms, variances, strict=True):
         norm.running_var.fill_(variance)
-    combination = Combination(norms, [0.5, 0.5], nodal=True).train()
+    combination = Combination([0.5, 0.5], nodal=True)
     x = torch.randn(50, 1)
     expected = (sum(v**0.5 for v in variances) / 2) ** 2
     for _ in range(5):
         expected = 0.9 * expected + 0.1 * x.var().item()
         before = [norm.running_var.item() for norm in norms]
-        combination(x)
+        combination(norms, x)
         deviations = [norm.running_var.sqrt() for norm in norms]
         torch.testing.assert_close(
             (sum(deviations) / 2).square().item(), expected, rtol=1e-3, atol=0

@@ -1,0 +1,67 @@
+"""The settings of an ODE block, which say how x(1) is computed from its nodes."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+from contnet import arguments
+from contnet.ode.basis import Basis
+from contnet.ode.gradient import GRADIENTS, check_adjoint
+from contnet.ode.integrate import FixedGrid, fixed_grid
+from contnet.ode.schemes import AdaptiveScheme, Scheme, find_scheme, with_tolerances
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of an ODE block; a change makes a new object, which is checked as a whole.
+
+    Args:
+        basis: the basis of theta(t).
+        scheme: the scheme that integrates the block.
+        n_time_steps: equal steps over [0, 1], for a scheme with fixed steps.
+        epsilon: factor of the rate.
+        gradient: a name in `contnet.ode.gradient.GRADIENTS`.
+
+    Raises:
+        ValueError: if a setting is out of range, or `gradient` does not work with the others.
+    """
+
+    basis: Basis
+    scheme: Scheme | AdaptiveScheme
+    n_time_steps: int
+    epsilon: float
+    gradient: str
+
+    def __post_init__(self) -> None:
+        arguments.one_of("gradient", self.gradient, GRADIENTS)
+        arguments.number("epsilon", self.epsilon, minimum=0, exclusive=True)
+        arguments.integer("n_time_steps", self.n_time_steps, minimum=1)
+        if self.gradient == "adjoint":
+            check_adjoint(self.scheme, self.basis, self.n_time_steps)
+
+    @property
+    def grid(self) -> FixedGrid | None:
+        """The steps of a scheme with fixed steps; None for an adaptive one."""
+        if not isinstance(self.scheme, Scheme):
+            return None
+        return fixed_grid(self.scheme, self.n_time_steps, self.basis, self.epsilon)
+
+    def manifested(
+        self,
+        scheme: str | Scheme | AdaptiveScheme | None,
+        n_time_steps: int | None,
+        rtol: float | None,
+        atol: float | None,
+    ) -> Self:
+        """Return the settings with another scheme, number of steps or tolerances.
+
+        What is None stays as it is.
+
+        Raises:
+            ValueError: see `ODEBlock.set_manifestation`.
+        """
+        found = find_scheme(scheme) if isinstance(scheme, str) else scheme or self.scheme
+        return replace(
+            self,
+            scheme=with_tolerances(found, rtol, atol),
+            n_time_steps=self.n_time_steps if n_time_steps is None else n_time_steps,
+        )

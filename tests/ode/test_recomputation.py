@@ -1,0 +1,182 @@
+"""What is recomputed in the backward pass: from the same weights and buffers, without a trace."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.utils import parametrizations
+
+from contnet import ContinuousNet, ODEBlock
+from tests.problems import Smooth
+
+BASES = {"piecewise_constant": 2, "piecewise_linear": 4, "continuous_linear": 3, "legendre": 2}
+SETTINGS = [
+    (scheme, basis, "checkpoint") for scheme in ("euler", "rk4", "bosh3") for basis in BASES
+] + [(scheme, "piecewise_constant", "adjoint") for scheme in ("euler", "rk4", "bosh3")]
+
+
+class Memory(nn.Module):
+    """A layer that divides by a running scale, which it updates before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.ones((), dtype=torch.float64))
+        self.register_buffer("n_calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.n_calls += 1
+        if self.training:
+            self.scale.lerp_(x.detach().abs().mean(), 0.2)
+        return x / self.scale.clone()  # it may be updated before the backward pass
+
+
+class Replaced(nn.Module):
+    """A layer that replaces its buffer by another tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.ones((), dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.scale = 0.9 * self.scale + 0.1 * x.detach().abs().mean()
+        return x / self.scale
+
+
+LAYERS: dict[str, Callable[[], nn.Module]] = {
+    "batch norm": lambda: nn.BatchNorm2d(3),
+    "batch norm, cumulative": lambda: nn.BatchNorm2d(3, momentum=None),
+    "instance norm": lambda: nn.InstanceNorm2d(3, track_running_stats=True),
+    "memory": Memory,
+    "replaced": Replaced,
+    "spectral norm": lambda: parametrizations.spectral_norm(nn.Conv2d(3, 3, 1)),
+}
+
+
+def rate(layer: str) -> nn.Module:
+    torch.manual_seed(0)  # equal buffers, as every basis needs them
+    return nn.Sequential(nn.Conv2d(3, 3, 1), LAYERS[layer](), nn.Tanh()).double()
+
+
+def block(layer: str, scheme: str, basis: str, gradient: str) -> ODEBlock:
+    made = ODEBlock(
+        lambda: rate(layer), BASES[basis], scheme=scheme, basis=basis, gradient=gradient
+    )
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return made
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize(("scheme", "basis", "gradient"), SETTINGS)
+def test_buffers_and_gradients_are_those_of_backprop(
+    layer: str, scheme: str, basis: str, gradient: str
+) -> None:
+    x = torch.randn(4, 3, 2, 2, dtype=torch.float64)
+    plain, frugal = (block(layer, scheme, basis, g) for g in ("backprop", gradient))
+    for one in (plain, frugal):
+        one(x).square().mean().backward()
+    for (name, expected), found in zip(plain.named_buffers(), frugal.buffers(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12, msg=name)
+    if gradient == "checkpoint":
+        for (name, p), q in zip(plain.named_parameters(), frugal.parameters(), strict=True):
+            torch.testing.assert_close(q.grad, p.grad, rtol=1e-12, atol=1e-12, msg=name)
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["block", "network"])
+@pytest.mark.parametrize(("scheme", "basis", "gradient"), SETTINGS)
+def test_other_parameters_receive_their_own_gradients(
+    scheme: str, basis: str, gradient: str, inside: bool
+) -> None:
+    tolerance = {"rtol": 1e-7, "atol": 1e-7} if scheme == "bosh3" else {}
+    made = ODEBlock(
+        Smooth, BASES[basis], 64 * BASES[basis], scheme, basis=basis, gradient=gradient, **tolerance
+    )
+    network = nn.Sequential(made, nn.Tanh()) if inside else made
+    torch.manual_seed(1)
+    others = {
+        name: (p + torch.randn_like(p)).detach().requires_grad_()
+        for name, p in network.named_parameters()
+    }
+    x = torch.randn(3, 4, dtype=torch.float64)
+    functional_call(network, others, (x,)).square().sum().backward()
+    expected = copy.deepcopy(network)
+    expected.load_state_dict(others)
+    for one in expected.modules():
+        if isinstance(one, ODEBlock):
+            one.gradient = "backprop"
+    expected(x).square().sum().backward()
+    close = {"rtol": 1e-9, "atol": 1e-12}
+    if gradient == "adjoint":  # as near as the scheme is
+        close = {"rtol": {"euler": 0.1}.get(scheme, 1e-4), "atol": {"euler": 0.1}.get(scheme, 1e-4)}
+    for name, parameter in expected.named_parameters():
+        assert others[name].grad is not None, name
+        torch.testing.assert_close(others[name].grad, parameter.grad, **close, msg=name)
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(("scheme", "basis", "gradient"), SETTINGS)
+def test_a_graph_that_is_retained_gives_its_gradient_twice(
+    scheme: str, basis: str, gradient: str
+) -> None:
+    made = block("batch norm", scheme, basis, gradient)
+    x = torch.randn(4, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    loss = made(x).square().sum()
+    before = {name: buffer.clone() for name, buffer in made.named_buffers()}
+    inputs = [x, *(p for p in made.parameters() if p.requires_grad)]
+    first, second = (
+        torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True) for _ in range(2)
+    )
+    for one, other in zip(first, second, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    for name, buffer in made.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+
+
+@pytest.mark.parametrize(("scheme", "basis", "gradient"), SETTINGS)
+def test_second_derivatives_are_right_or_refused(scheme: str, basis: str, gradient: str) -> None:
+    x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    plain, made = (
+        ODEBlock(Smooth, BASES[basis], scheme=scheme, basis=basis, gradient=g)
+        for g in ("backprop", gradient)
+    )
+    made.load_state_dict(plain.state_dict())
+
+    def second(one: ODEBlock) -> Tensor:
+        (first,) = torch.autograd.grad(one(x).sum(), x, create_graph=True)
+        return torch.cat(
+            [g.flatten() for g in torch.autograd.grad(first.square().sum(), list(one.parameters()))]
+        )
+
+    if gradient == "adjoint":
+        with pytest.raises(RuntimeError, match="gradient=adjoint has no second derivatives"):
+            second(made)
+    else:
+        torch.testing.assert_close(second(made), second(plain), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("gradient", ["checkpoint", "adjoint"])
+def test_networks_with_other_parameters_have_the_gradient_of_backprop(gradient: str) -> None:
+    plain, frugal = (
+        ContinuousNet(alpha=2, initial_time_d=2, n_time_steps_per=16, scheme="midpoint", gradient=g)
+        .double()
+        .eval()
+        for g in ("backprop", gradient)
+    )
+    frugal.load_state_dict(plain.state_dict())
+    others = {name: 1.5 * p.detach() for name, p in plain.named_parameters()}
+    x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    found = []
+    for network in (plain, frugal):
+        mine = {name: p.clone().requires_grad_() for name, p in others.items()}
+        functional_call(network, mine, (x,)).square().sum().backward()
+        found.append(mine)
+    for name, parameter in found[0].items():
+        norm = parameter.grad.norm().item()
+        assert found[1][name].grad.norm().item() == pytest.approx(
+            norm, rel=1e-9 if gradient == "checkpoint" else 0.02, abs=1e-9
+        ), name
