@@ -131,13 +131,15 @@ class FileImages:
         return hashlib.sha256(repr(content).encode()).digest()
 
     def take(self, indices: Tensor, key: tuple[int, ...] = (0, 0)) -> tuple[Tensor, Tensor]:
-        files = [self.files[i] for i in indices.tolist()]
+        pixels = []
         with quiet_pillow():
-            images = [self._decode(file) for file in files]
-        pixels, unreadable = _sorted_out(files, images)
-        if unreadable:
-            # A plain error, which a process that prepares batches can pass on.
-            raise ValueError(str(UnreadableImagesError(unreadable)))
+            for i in indices.tolist():
+                image = self._decode(self.files[i])
+                if isinstance(image, UnreadableError):
+                    # A plain error, which a process that prepares batches can pass on.
+                    error = UnreadableImagesError([(self.files[i], str(image))])
+                    raise ValueError(str(error)) from image
+                pixels.append(image)
         return torch.from_numpy(np.stack(pixels)), self.labels[indices]
 
     def subset(self, indices: Tensor) -> "FileImages":
@@ -204,10 +206,11 @@ class UnreadableImagesError(ValueError):
 
     def __init__(self, found: Sequence[Unreadable]) -> None:
         what = "" if len(found) == 1 else f"{len(found):,} images: "
-        it = "it" if len(found) == 1 else "them"
-        super().__init__(
-            f"root: cannot use {what}{named(found)}; dataset.skip_unreadable=true leaves {it} out"
-        )
+        message = f"root: cannot use {what}{named(found)}"
+        if any(file.is_symlink() or file.exists() for file, _ in found):
+            it = "it" if len(found) == 1 else "them"
+            message += f"; dataset.skip_unreadable=true leaves {it} out"
+        super().__init__(message)
         self.found = found
 
 
@@ -216,15 +219,6 @@ def named(unreadable: Sequence[Unreadable]) -> str:
     first = "; ".join(f"{file}: {reason}" for file, reason in unreadable[:MOST_NAMED])
     n_more = len(unreadable) - MOST_NAMED
     return f"{first}; and {n_more:,} more" if n_more > 0 else first
-
-
-def _sorted_out(
-    files: Sequence[Path], images: Sequence[np.ndarray | UnreadableError]
-) -> tuple[list[np.ndarray], list[Unreadable]]:
-    """Return the pixels of what could be read, and the files that could not."""
-    pixels = [image for image in images if isinstance(image, np.ndarray)]
-    pairs = zip(files, images, strict=True)
-    return pixels, [(file, str(why)) for file, why in pairs if isinstance(why, UnreadableError)]
 
 
 def _state(file: Path) -> tuple[int, int] | None:
