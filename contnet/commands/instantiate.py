@@ -41,6 +41,8 @@ def instantiate(key: str, node: DictConfig, **arguments: Any) -> Any:
     Raises:
         ConfigError: if a name cannot be imported, an argument is not allowed, or the call fails.
     """
+    for missing in sorted(OmegaConf.missing_keys(node)):
+        raise ConfigError(f"{key}.{missing} must be given, as {key}.{missing}=...")
     for place, target in targets(OmegaConf.to_container(node, resolve=True), key):
         imported(place, target)
     with _call_errors(key, str(node.get("_target_"))):

@@ -119,6 +119,7 @@ DATA_SET: dict[str, Rule] = {
     "num_workers": integer(0, 2**10),
     "memory_gb": positive,
     "root": text,
+    "skip_unreadable": boolean,
 }
 
 MODEL: dict[str, Rule] = {

@@ -144,7 +144,7 @@ BAD_COMMANDS = [
         ["dataset=cifar10", "dataset.root=null"],
         "dataset.root must be the path of a folder, got None",
     ),
-    (["model._target_=os.getcwd"], "model._target_ must take in_channels; os.getcwd has no such"),
+    (["model._target_=os.getcwd"], "model: os.getcwd cannot be used; TypeError: "),
     (
         ["trainer.overfit_batches=2"],
         "trainer.overfit_batches must be 0, got 2; limit_train_batches trains on a part",
