@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from contnet.invariance.verdict import bootstrap_interval, judge
+from contnet.invariance.verdict import interval_of_largest, judge
 from tests.invariance.results import result
 
 
@@ -38,10 +38,36 @@ def test_the_verdict_is_the_largest_loss_among_finer_manifestations() -> None:
     assert (verdict.invariant, verdict.loss) == (False, pytest.approx(90))
 
 
-def test_a_bootstrap_interval_covers_the_mean_as_often_as_it_says() -> None:
-    generator = np.random.default_rng(1)
-    samples = [
-        generator.choice([-100.0, 0.0, 100.0], size=400, p=[0.02, 0.9, 0.08]) for _ in range(400)
-    ]
-    covered = [low <= 6.0 <= high for low, high in map(bootstrap_interval, samples)]
-    assert np.mean(covered) == pytest.approx(0.95, abs=0.03)
+def coverage(losses: tuple[float, ...], seed: int) -> float:
+    """Return how often the interval holds the largest of known losses, in percentage points.
+
+    400 images are drawn 200 times. Variants agree on most of them, as manifestations do.
+    """
+    generator = np.random.default_rng(seed)
+    worse = np.array(losses)[:, None] / 100
+
+    def draw() -> np.ndarray:
+        common = generator.random(400) < 0.95  # the others are drawn for each variant alone
+        luck = np.where(common, generator.random(400), generator.random((len(losses), 400)))
+        return 100.0 * (luck < 0.03 + worse) - 100.0 * (luck > 0.97)
+
+    intervals = [interval_of_largest(draw()) for _ in range(200)]
+    return float(np.mean([low <= max(losses) <= high for low, high in intervals]))
+
+
+def test_the_interval_covers_the_largest_loss_as_often_as_it_says() -> None:
+    studies = [(6.0,), (2.0,) * 4, (0.0,) * 4, (6.0, 1.0, 1.0, 0.0), (6.0, 5.0, 4.0, 3.0)]
+    covered = [coverage(losses, seed) for seed, losses in enumerate(studies, start=1)]
+    # Where variants are equally bad, it is 97.5 %: the true loss never exceeds the upper end.
+    assert min(covered) >= 0.92
+    assert 0.92 <= np.mean(covered) <= 0.98
+
+
+def test_the_interval_knows_that_the_worst_was_chosen_among_many() -> None:
+    """Twenty variants lose nothing. The luckless one seems to lose something, and does not."""
+    generator = np.random.default_rng(2)
+    intervals = []
+    for _ in range(40):
+        luck = generator.random((20, 400))
+        intervals.append(interval_of_largest(100.0 * (luck < 0.05) - 100.0 * (luck > 0.95)))
+    assert np.mean([low > 0 for low, _ in intervals]) <= 0.075

@@ -76,7 +76,7 @@ def test_quantized_nodes_are_used_each_or_refused_by_name(basis: str) -> None:
             smaller.set_manifestation(n_time_steps=4)
             assert (smaller(x) - x - expected).norm() < 0.03 * expected.norm()
             uses = []
-        for use in (*uses, lambda: smaller.project(2, "legendre")):
+        for use in (*uses, lambda: smaller.project(3, "continuous_linear")):
             with pytest.raises(ValueError, match=r"_packed_params.* is not a parameter"):
                 use()
 

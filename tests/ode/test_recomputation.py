@@ -14,8 +14,11 @@ from tests.problems import Smooth
 
 BASES = {"piecewise_constant": 2, "piecewise_linear": 4, "continuous_linear": 3, "legendre": 2}
 SETTINGS = [
-    (scheme, basis, "checkpoint") for scheme in ("euler", "rk4", "bosh3") for basis in BASES
-] + [(scheme, "piecewise_constant", "adjoint") for scheme in ("euler", "rk4", "bosh3")]
+    *(("rk4", basis, "checkpoint") for basis in BASES),
+    ("euler", "piecewise_constant", "checkpoint"),
+    ("bosh3", "continuous_linear", "checkpoint"),
+    *((scheme, "piecewise_constant", "adjoint") for scheme in ("euler", "rk4", "bosh3")),
+]
 
 
 class Memory(nn.Module):
@@ -92,9 +95,10 @@ def test_buffers_and_gradients_are_those_of_backprop(
 def test_other_parameters_receive_their_own_gradients(
     scheme: str, basis: str, gradient: str, inside: bool
 ) -> None:
-    tolerance = {"rtol": 1e-7, "atol": 1e-7} if scheme == "bosh3" else {}
+    tolerance = {"rtol": 1e-6, "atol": 1e-6} if scheme == "bosh3" else {}
+    n_time_steps = 32 * BASES[basis] if gradient == "adjoint" else BASES[basis]
     made = ODEBlock(
-        Smooth, BASES[basis], 64 * BASES[basis], scheme, basis=basis, gradient=gradient, **tolerance
+        Smooth, BASES[basis], n_time_steps, scheme, basis=basis, gradient=gradient, **tolerance
     )
     network = nn.Sequential(made, nn.Tanh()) if inside else made
     torch.manual_seed(1)
@@ -162,13 +166,12 @@ def test_second_derivatives_are_right_or_refused(scheme: str, basis: str, gradie
 @pytest.mark.parametrize("gradient", ["checkpoint", "adjoint"])
 def test_networks_with_other_parameters_have_the_gradient_of_backprop(gradient: str) -> None:
     plain, frugal = (
-        ContinuousNet(alpha=2, initial_time_d=2, n_time_steps_per=16, scheme="midpoint", gradient=g)
-        .double()
-        .eval()
+        ContinuousNet(alpha=2, batch_norm=False, n_time_steps_per=8, scheme="rk4", gradient=g)
         for g in ("backprop", gradient)
     )
+    plain.double(), frugal.double()
     frugal.load_state_dict(plain.state_dict())
-    others = {name: 1.5 * p.detach() for name, p in plain.named_parameters()}
+    others = {name: 0.5 * p.detach() for name, p in plain.named_parameters()}
     x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
     found = []
     for network in (plain, frugal):
