@@ -42,7 +42,8 @@ def instantiate(key: str, node: DictConfig, **arguments: Any) -> Any:
         ConfigError: if a name cannot be imported, an argument is not allowed, or the call fails.
     """
     for missing in sorted(OmegaConf.missing_keys(node)):
-        raise ConfigError(f"{key}.{missing} must be given, as {key}.{missing}=...")
+        missing = f"{key}.{missing.removeprefix(f'{key}.')}"  # counted from the root or the node
+        raise ConfigError(f"{missing} must be given, as {missing}=...")
     for place, target in targets(OmegaConf.to_container(node, resolve=True), key):
         imported(place, target)
     with _call_errors(key, str(node.get("_target_"))):
