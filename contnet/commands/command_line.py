@@ -23,6 +23,7 @@ from contnet.commands.grammar import with_home
 from contnet.commands.job import Job
 from contnet.commands.memory import keep_freed_memory
 from contnet.commands.messages import CONF, explain, is_the_users
+from contnet.commands.output import survive_broken_pipes
 from contnet.commands.overrides import for_this_process, how_to_resume, with_newest_checkpoint
 from contnet.commands.session import Session, current, session
 from contnet.commands.sweep_summary import save_failure, write_summary
@@ -67,6 +68,7 @@ def entry_point(command: str) -> Callable[[Task], Callable[[], None]]:
 
 def _run(command: str, application: Callable[[], None]) -> None:
     """Run a command, and end the process with an exit code if it fails."""
+    survive_broken_pipes()
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     # Without the variable, Hydra prints errors itself and exits.
     with env_override({"HYDRA_FULL_ERROR": "1"}), session(command, wants_traceback) as opened:

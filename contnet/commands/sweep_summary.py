@@ -72,7 +72,7 @@ def _row(overrides: str, jobs: list[dict[str, Any]]) -> dict[str, Any]:
     done = [job for job in jobs if "error" not in job]
     row = {"overrides": overrides, "runs": len(done), "failed": len(jobs) - len(done)}
     for name in FIGURES:
-        values = [job[name] for job in done]
+        values = [job[name] for job in done if name in job]  # a job may have no test
         row[f"{name}_mean"] = mean(values) if values else None
         row[f"{name}_std"] = stdev(values) if len(values) > 1 else None
     row["parameters"] = done[0]["parameters"] if done else None

@@ -24,12 +24,13 @@ def main(config: DictConfig, job: Job) -> float | None:
     from contnet.commands import build, console, restore, result
     from contnet.commands.failures import translated_errors
     from contnet.commands.precision import on_this_machine
+    from contnet.commands.switches import without_what_is_off
     from contnet.training.callbacks.epoch_metrics import EpochMetrics
     from contnet.training.callbacks.throughput import Throughput
 
     console.quieten()
     build.check(config)
-    config = on_this_machine(config)
+    config = without_what_is_off(on_this_machine(config))
     if job.sweeping:
         config = restore.unfinished_job(config)
     seed_everything(config.seed, workers=True, verbose=False)
@@ -45,7 +46,10 @@ def main(config: DictConfig, job: Job) -> float | None:
     with translated_errors():
         loaders = (data.train_loader(config.seed), data.val_loader())
         trainer.fit(classifier, *loaders, ckpt_path=config.ckpt_path)
-        tested = trainer.test(classifier, data.test_loader(), verbose=False)[0]
-    metrics = {**epoch.last, **tested}
-    written = result.training(config, network, trainer, throughput, metrics, job, data.n_unreadable)
+        ended_by = result.report_early_end(trainer, config, job)
+        tested = trainer.test(classifier, data.test_loader(), verbose=False)
+    metrics = {**epoch.last, **(tested[0] if tested else {})}  # there may be no test
+    written = result.training(
+        config, network, trainer, throughput, metrics, job, ended_by, data.n_unreadable
+    )
     return written.get(OBJECTIVE)

@@ -38,6 +38,13 @@ def call_earlier(handler: Any, number: int, frame: FrameType | None) -> None:
         handler(number, frame)
 
 
+def hang_up() -> None:
+    """Stop a run that trains, as when its terminal is closed; at other times do nothing."""
+    handler = signal.getsignal(signal.SIGHUP)
+    if callable(handler) and not isinstance(getattr(handler, "__self__", None), _Ending):
+        signal.raise_signal(signal.SIGHUP)
+
+
 class _Ending:
     """The handlers of a process that ends at the first signal, and ignores those after it."""
 

@@ -16,6 +16,7 @@ from contnet.errors import ConfigError
 from contnet.metrics import Score
 from contnet.ode.depth_time import depth_time
 from contnet.runs.checkpoint import Record, resize, steps_per_node
+from contnet.training.schedulers import Spanning
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +118,9 @@ class Classifier(LightningModule):
 
     def on_fit_start(self) -> None:
         self._check_that_all_nodes_learn()
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, Spanning) and self.trainer.max_epochs is not None:
+                config.scheduler.span(self.trainer.max_epochs, self.trainer.max_steps)
         self.recompile()
 
     def _check_that_all_nodes_learn(self) -> None:

@@ -75,6 +75,33 @@ def test_multistep_is_that_of_torch() -> None:
         assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-12)
 
 
+@pytest.mark.parametrize(("n_steps", "share"), [(7, 0.3), (50, 0.3), (60, 0.25), (3, 0.3)])
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])
+def test_onecycle_is_that_of_torch(
+    n_steps: int, share: float, kind: type[torch.optim.Optimizer]
+) -> None:
+    ours, theirs = (kind([nn.Parameter(torch.zeros(1))], lr=0.3) for _ in range(2))
+    schedulers = (
+        onecycle(ours, epochs=n_steps, steps_per_epoch=1, pct_start=share)["scheduler"],
+        torch.optim.lr_scheduler.OneCycleLR(theirs, 0.3, total_steps=n_steps, pct_start=share),
+    )
+    for step in range(n_steps):
+        groups = [optimizer.param_groups[0] for optimizer in (ours, theirs)]
+        assert groups[0]["lr"] == pytest.approx(groups[1]["lr"], rel=1e-9)
+        momenta = [group.get("momentum", group.get("betas", [0])[0]) for group in groups]
+        assert momenta[0] == pytest.approx(momenta[1], rel=1e-12)
+        for optimizer, scheduler in zip((ours, theirs), schedulers, strict=True):
+            optimizer.step()
+            if step + 1 < n_steps:
+                scheduler.step()
+
+
+def test_onecycle_needs_a_momentum_to_move() -> None:
+    optimizer = torch.optim.Adagrad([nn.Parameter(torch.zeros(1))], lr=0.3)
+    with pytest.raises(ValueError, match="optimizer with momentum or betas, got Adagrad"):
+        onecycle(optimizer, epochs=3, steps_per_epoch=1, pct_start=0.3)
+
+
 SCHEDULES = {
     "multistep": partial(multistep, milestones=[1, 3], gamma=0.1),
     "cosine": cosine,

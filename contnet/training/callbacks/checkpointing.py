@@ -63,15 +63,23 @@ class LastCheckpoint(Checkpoint):
         self._is_training = False
         self._is_saving = False
         self._is_whole = False
+        self._ends_within_epoch = False
         self._handlers: dict[int, Any] = {}
+
+    @property
+    def is_of_this_run(self) -> bool:
+        """True if the run has saved its checkpoint, or was resumed from it."""
+        return self._is_whole
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # A last checkpoint that the run was not resumed from may be damaged.
+        resumed = trainer.ckpt_path
+        self._is_whole = resumed is not None and Path(resumed).resolve() == self.path.resolve()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = time.monotonic()
         self._signal = 0
         self._is_training = True
-        # A last checkpoint that the run was not resumed from may be damaged.
-        resumed = trainer.ckpt_path
-        self._is_whole = resumed is not None and Path(resumed).resolve() == self.path.resolve()
         if trainer.is_global_zero:
             # A run that was killed while it wrote has left unfinished files.
             for unfinished in (*self.path.parent.glob(f".{self.path.name}.*"), self._next):
@@ -101,14 +109,20 @@ class LastCheckpoint(Checkpoint):
             return
         minutes = (time.monotonic() - self._saved_at) / 60
         due = self.every_n_minutes is not None and minutes >= self.every_n_minutes
+        # A run that max_steps, max_time or a callback ends within an epoch can go on from there.
+        # After the end of the epoch its position in the epoch would be lost.
+        self._ends_within_epoch = (
+            trainer.should_stop or 0 <= trainer.max_steps <= trainer.global_step
+        )
         stop, save = _agreed(trainer, self._signal, due)
-        if stop or save:
+        if stop or save or self._ends_within_epoch:
             self._save(trainer)
         if stop:
             self._stop(trainer, stop)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._save(trainer)
+        if trainer.is_last_batch or not self._ends_within_epoch:
+            self._save(trainer)
         stop, _ = _agreed(trainer, self._signal, False)
         max_epochs = trainer.max_epochs
         finished = max_epochs is not None and trainer.current_epoch + 1 >= max_epochs

@@ -48,10 +48,20 @@ class MetricsFile(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         if step is None:
             return
-        self._rows = {known: row for known, row in self._rows.items() if known <= step}
+        self._rows = {
+            known: row
+            for known, row in self._rows.items()
+            if known == step or (known < step and not _are_of_one_epoch(row, metrics))
+        }
         self._rows.setdefault(step, {"step": step}).update(metrics)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path, _as_csv(self._rows.values()))
+
+
+def _are_of_one_epoch(row: dict[str, Any], metrics: dict[str, float]) -> bool:
+    """Return True for the figures of an epoch that was ended early, and of the whole epoch."""
+    both = row.get("train_loss") and "train_loss" in metrics
+    return bool(both) and float(row["epoch"]) == metrics["epoch"]
 
 
 def _unfinished(path: Path) -> dict[int, dict[str, Any]]:

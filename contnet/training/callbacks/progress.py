@@ -10,7 +10,13 @@ log = logging.getLogger(__name__)
 
 
 class EpochLines(Callback):
-    """Logs one line for each epoch."""
+    """Logs one line for each epoch, with figures of validation only if it has been validated."""
+
+    def __init__(self) -> None:
+        self._validated_at = -1
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._validated_at = trainer.current_epoch
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics = trainer.callback_metrics  # which all processes compute together
@@ -18,7 +24,8 @@ class EpochLines(Callback):
             return
         shown = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
         for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
-            if name in metrics:
+            is_of_epoch = name.startswith("train_") or self._validated_at == trainer.current_epoch
+            if name in metrics and is_of_epoch:
                 shown.append(f"{name} {metrics[name]:.4f}")
         if "lr" in metrics:  # without `Throughput` there is neither
             shown.append(f"lr {metrics['lr']:.4g}")
