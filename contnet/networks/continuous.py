@@ -34,7 +34,7 @@ MOST_VARIANTS = 32
 """Variants of a module's code that compilation by steps makes, at any depth.
 
 There are a stitch and a rate in each of three segments, for one node and several, with and without
-a gradient, and for the recomputation in the backward pass.
+a gradient.
 """
 
 
