@@ -150,7 +150,7 @@ def imported(key: str, target: str) -> Any:
             if not hasattr(found, name) and hasattr(found, "__path__"):
                 importlib.import_module(module)
             found = getattr(found, name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"{key} must name something that can be imported; {target}: {_text(error)}; {TRACEBACK}"
         ) from error
@@ -175,7 +175,7 @@ def _call_errors(key: str, target: str) -> Iterator[None]:
             message = f"{key}: {target} cannot be used; {_text(cause)}; {TRACEBACK}"
             raise ConfigError(message) from error
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if not is_own(target):
             raise
         message = f"{key}: {target} cannot be used; {_text(error)}; {TRACEBACK}"

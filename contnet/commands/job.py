@@ -27,7 +27,7 @@ class Job:
         start: the folder in which the command was started, absolute.
         sweeping: True for a job of a sweep (-m).
         overrides: its overrides, without those of Hydra's own keys.
-        choices: the chosen option of each group.
+        choices: the chosen option of each group; several are joined by commas.
         config_dirs: the user's own folders of options, given as --config-dir, absolute.
     """
 
@@ -47,7 +47,10 @@ class Job:
             start=Path(hydra.runtime.cwd),
             sweeping=hydra.mode == RunMode.MULTIRUN,
             overrides=tuple(hydra.overrides.task),
-            choices=dict(hydra.runtime.choices),
+            choices={
+                str(group): option if isinstance(option, str) else ",".join(option or ())
+                for group, option in hydra.runtime.choices.items()
+            },
             config_dirs=tuple(
                 Path(source.path)
                 for source in hydra.runtime.config_sources

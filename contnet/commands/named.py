@@ -18,7 +18,7 @@ from contnet.data import ImageData
 from contnet.data.datasets import from_datasets
 from contnet.errors import ConfigError
 
-BATCHES = ("batch_size", "test_batch_size", "val_size", "n_train", "split_seed", "num_workers")
+BATCHES = ("batch_size", "test_batch_size", "val_size", "split_seed", "num_workers")
 """Keys of conf/batches.yaml that every data set needs."""
 
 SHARED = (*BATCHES, "n_train")

@@ -14,7 +14,13 @@ import yaml
 
 from contnet.commands.grammar import key_of, override_of, program, value_of
 from contnet.commands.job import Job
-from contnet.commands.recorded import Trusted, obstacle_of, recorded_choices, recorded_overrides
+from contnet.commands.recorded import (
+    Trusted,
+    needed_trust,
+    obstacle_of,
+    recorded_choices,
+    recorded_overrides,
+)
 from contnet.errors import ConfigError
 from contnet.processes import rank
 from contnet.runs.folder import LAST, PREVIOUS, relative, run_of
@@ -26,7 +32,8 @@ MULTIRUN = {"-m", "--multirun"}
 
 def command_to_resume(folder: Path | str, *more: str) -> str:
     """Return the shell command that resumes the training run in `folder`, with more arguments."""
-    words = ["ckpt_path=last", override_of("hydra.run.dir", folder), *more]
+    trust = None if more else needed_trust(Path(folder))
+    words = ["ckpt_path=last", override_of("hydra.run.dir", folder), *([trust] if trust else more)]
     return " ".join([program("train"), *map(shlex.quote, words)])
 
 

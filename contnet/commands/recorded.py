@@ -14,7 +14,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from contnet.commands.grammar import key_of
+from contnet.commands.grammar import ask_for_trust, key_of, trust_in
 from contnet.errors import ConfigError
 from contnet.runs.folder import CHOICES, OVERRIDES, check_own_files
 
@@ -29,6 +29,8 @@ LONGEST = 2**10
 
 PLACES = ("run_dir", "trust", "trainer.default_root_dir", "trainer.plugins", "dataset.download")
 """Keys that say where a run writes, what it downloads, and what code it loads."""
+
+NAMES = "names a class or function"
 
 WATCHING = ("callbacks.", "logger.")
 """Keys of groups that write files and send figures. A record may set numbers there, no names."""
@@ -58,11 +60,35 @@ def recorded_overrides(folder: Path, replaced: set[str], is_trusted: Trusted) ->
         obstacle = obstacle_of(override, is_trusted)
         if obstacle:
             shown = override if len(override) < 200 else f"{override[:200]}..."
+            advice = "; if you want it, type it yourself"
+            if obstacle == NAMES:
+                advice += ask_for_trust(classes_of(override))
             raise ConfigError(
-                f"hydra.run.dir: the record in {str(folder)!r} has {shown!r}, which {obstacle}; "
-                "if you want it, type it yourself"
+                f"hydra.run.dir: the record in {str(folder)!r} has {shown!r}, which {obstacle}"
+                f"{advice}"
             )
     return kept
+
+
+def needed_trust(folder: Path) -> str | None:
+    """Return the override that trusts what the record of `folder` names; None if it is not needed.
+
+    It is for commands that are shown to the user, of a run that the user has made.
+    """
+    try:
+        overrides = recorded_overrides(folder, set(), lambda name: True)
+    except ConfigError:
+        return None
+    names = [name for override in overrides for name in classes_of(override)]
+    return trust_in(names) if names else None
+
+
+def classes_of(override: str) -> list[str]:
+    """Return the names of the classes and functions that an override names."""
+    parsed = OverridesParser.create().parse_override(override)
+    value = None if parsed.is_delete() else parsed.value()
+    leaves = _leaves(str(parsed.key_or_group), value)
+    return [str(one) for place, one in leaves if place.rpartition(".")[2] == "_target_"]
 
 
 def recorded_choices(folder: Path) -> dict[str, str]:
@@ -126,7 +152,7 @@ def _about_value(place: str, value: Any, is_trusted: Trusted) -> str | None:
     """Return why a record may not set a single value, or None if it may."""
     *groups, name = place.split(".")
     if name == "_target_" and not is_trusted(str(value)):
-        return "names a class or function"
+        return NAMES
     for word in {*groups, name} - {"_target_"}:
         if word.startswith("_"):
             return f"has the word {word} of Hydra's"
@@ -142,7 +168,7 @@ def _about_value(place: str, value: Any, is_trusted: Trusted) -> str | None:
 
 def _about_size(place: str, value: Any) -> str | None:
     """Return why a record may not ask for so much, or None if it may."""
-    from contnet.runs.archive import MalformedError  # import torch
+    from contnet.runs.archive import MalformedError  # imports torch
     from contnet.runs.schema import DATA_SET
 
     most = os.cpu_count() or 1

@@ -146,6 +146,13 @@ def check_keys(config: DictConfig) -> None:
         group, _, name = key.rpartition(".")
         with config_errors(group):
             rule(name, value)
+    for group in ("callbacks", "logger"):
+        for name, node in (config.get(group) or {}).items():
+            if node is not None and not (isinstance(node, DictConfig) and "_target_" in node):
+                raise ConfigError(
+                    f"{group}.{name} must be null, or the name of a class as "
+                    f"{group}.{name}._target_, got {node!r}"
+                )
     steps = [config.model.get(name, 1) for name in ("initial_time_d", "n_time_steps_per")]
     with config_errors("model"):
         _steps("initial_time_d n_time_steps_per", steps[0] * steps[1])

@@ -17,6 +17,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from contnet.commands.grammar import ask_for_trust, is_module
 from contnet.commands.instantiate import TRACEBACK, import_from_here, imported, targets
 from contnet.errors import ConfigError
 from contnet.runs.checkpoint import Record
@@ -44,12 +45,12 @@ def trusted_modules(value: Any) -> tuple[str, ...]:
     """
     names = [*value] if isinstance(value, ListConfig | list) else [value]
     for name in names:
-        if not isinstance(name, str) or not _is_module(name):
+        if not isinstance(name, str) or not is_module(name):
             raise ConfigError(f"trust must be a list of modules, such as [mynet], got {value!r}")
         import_from_here(name)
         try:
             importlib.import_module(name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError(
                 f"trust must name modules that can be imported; {name}: {type(error).__name__}: "
                 f"{' '.join(str(error).split())}; {TRACEBACK}"
@@ -100,10 +101,7 @@ def _check_names(
         return
     where, name = foreign[0]
     message = f"ckpt_path: {path!r} names {name!r} as its {where}, which no checkpoint may build"
-    modules = sorted({name.rpartition(".")[0] for _, name in foreign})
-    if all(map(_is_module, modules)):
-        message += f"; only if you know that code and trust it, add 'trust=[{','.join(modules)}]'"
-    raise ConfigError(message)
+    raise ConfigError(message + ask_for_trust([name for _, name in foreign]))
 
 
 def is_trusted(key: str, name: str, trusted: Sequence[str]) -> bool:
@@ -112,10 +110,6 @@ def is_trusted(key: str, name: str, trusted: Sequence[str]) -> bool:
         return False
     home = getattr(imported(key, name), "__module__", None) or ""
     return any(_is_within(home, module) for module in trusted)
-
-
-def _is_module(name: str) -> bool:
-    return name.isascii() and all(part.isidentifier() for part in name.split("."))
 
 
 def _is_within(name: str, module: str) -> bool:

@@ -18,7 +18,7 @@ from contnet.networks import continuous
     [
         ("rk4", "backprop", True, 1),
         ("rk4", "backprop", False, 6),  # a stitch and a step in each of three segments
-        ("rk4", "checkpoint", True, 9),  # and each step once more for the way back
+        ("rk4", "checkpoint", True, 6),  # and each step once more for the way back
         ("bosh3", "backprop", True, 6),
         (
             "dopri5",
@@ -54,7 +54,7 @@ def test_a_compiled_network_is_the_same_and_depth_costs_no_compilation(
             9,
         ),  # a stitch, and a rate of one node and of two
         ("rk4", "backprop", "continuous_linear", 8, 9),
-        ("rk4", "checkpoint", "continuous_linear", 4, 15),
+        ("rk4", "checkpoint", "continuous_linear", 4, 9),
         ("rk4", "backprop", "piecewise_linear", 4, 9),
         (
             "midpoint",
