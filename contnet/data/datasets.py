@@ -93,12 +93,17 @@ class DatasetImages:
                         f"dataset: images must have one shape; train[0] has {self.shape}, "
                         f"{place} has {tuple(image.shape)}"
                     )
-                if label < 0 or (self.n_classes is not None and label >= self.n_classes):
-                    most = "" if self.n_classes is None else f" to {self.n_classes - 1}"
-                    raise ConfigError(
-                        f"dataset: labels must be whole numbers from 0{most}; {place} has {label}"
-                    )
+                self.check_label(position, label)
                 yield image, label
+
+    def check_label(self, position: int, label: int) -> None:
+        """Raise a `ConfigError` unless the label at a position of the data set is a class."""
+        if label < 0 or (self.n_classes is not None and label >= self.n_classes):
+            most = "" if self.n_classes is None else f" to {self.n_classes - 1}"
+            raise ConfigError(
+                f"dataset: labels must be whole numbers from 0{most}; "
+                f"{self.name}[{position}] has {label}"
+            )
 
 
 def from_datasets(made: Any, target: str, **options: Any) -> ImageData:
@@ -130,8 +135,11 @@ def from_datasets(made: Any, target: str, **options: Any) -> ImageData:
     classes = _classes(made, images["train"])
     images = {name: replace(one, n_classes=len(classes)) for name, one in images.items()}
     for name, one in images.items():
-        if name != "train":
-            one.take(torch.tensor([0]))  # so that it is not refused only after training
+        if name != "train":  # so that it is not refused only after training
+            one.take(torch.tensor([0]))
+            listed = _listed_labels(found[name])
+            if listed is not None:
+                one.check_label(int(listed.argmax()), int(listed.max()))
     return ImageData(images["train"], images["test"], classes, val=images.get("val"), **options)
 
 
@@ -191,7 +199,13 @@ def _read(dataset: Any, name: str, position: int, key: tuple[int, ...]) -> tuple
     place = f"{name}[{position}]"
     # With the split: a test image must not be drawn as a training image is.
     _set_generators(keyed_seed(*key, SPLITS.index(name), position))
-    item = dataset[position]
+    try:
+        item = dataset[position]
+    except Exception as error:  # of the user's own code
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ConfigError(
+            f"dataset: {place} of {type(dataset).__name__} fails; {reason}"
+        ) from error
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise ConfigError(
             f"dataset: {place} must be a pair (image, label), got {type(item).__name__}"
