@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from contnet.runs.folder import RESULT, has_checkpoint
 
@@ -42,11 +43,13 @@ class Job:
     def of_hydra(cls) -> Self:
         """Return the job that Hydra is executing in this process."""
         hydra = HydraConfig.get()
+        # As they were typed: what they refer to is another configuration than Hydra's own.
+        overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
         return cls(
             folder=Path(hydra.runtime.output_dir),
             start=Path(hydra.runtime.cwd),
             sweeping=hydra.mode == RunMode.MULTIRUN,
-            overrides=tuple(hydra.overrides.task),
+            overrides=tuple(overrides),
             choices={
                 str(group): option if isinstance(option, str) else ",".join(option or ())
                 for group, option in hydra.runtime.choices.items()
