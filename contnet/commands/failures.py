@@ -2,6 +2,7 @@
 
 import errno
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -103,9 +104,25 @@ def _about_file(error: Exception) -> str | None:
 
 
 def _about_integration(error: Exception) -> str | None:
-    if not isinstance(error, IntegrationError):
+    if not isinstance(error, IntegrationError) and not _is_of_torchdiffeq(error):
         return None
-    return f"{error}; increase scheme.rtol and scheme.atol, or choose a fixed-step scheme"
+    # The backward pass of gradient=adjoint is torch's, which passes torchdiffeq's error on.
+    what = str(error)
+    if not isinstance(error, IntegrationError):
+        not_finite = "nan" in what.lower() or "non-finite" in what
+        reason = "it is not finite" if not_finite else " ".join(what.split())
+        what = f"the gradient cannot be integrated by scheme.gradient=adjoint: {reason}"
+    return (
+        f"{what}; lower optimizer.lr if the loss has grown, increase scheme.rtol and scheme.atol "
+        "or scheme.max_num_steps, or choose a fixed-step scheme"
+    )
+
+
+def _is_of_torchdiffeq(error: Exception) -> bool:
+    """Return True for an error that a solver has raised, and not the rate that it evaluates."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    module = str(frames[-1].f_globals.get("__name__")) if frames else ""
+    return isinstance(error, AssertionError) and module.startswith("torchdiffeq.")
 
 
 def _about_memory(error: Exception) -> str | None:

@@ -50,7 +50,7 @@ class ContinuousNet(nn.Module):
         num_classes: number of classes.
         alpha: channels of the first segment.
         initial_time_d: nodes K of every ODE block, until it is refined.
-        scheme, rtol, atol, gradient, basis: as for `ODEBlock`.
+        scheme, rtol, atol, max_num_steps, gradient, basis: as for `ODEBlock`.
         n_time_steps_per: steps on each node's interval: n_time_steps = K n_time_steps_per.
         time_epsilon: epsilon of every ODE block; `initial_time_d` by default. A step of Euler's
             method is then x + R(x) if n_time_steps_per = 1.
@@ -90,6 +90,7 @@ class ContinuousNet(nn.Module):
         gradient: str = "backprop",
         basis: str = "piecewise_constant",
         rate: Callable[..., nn.Module] | None = None,
+        max_num_steps: int | None = None,
     ) -> None:
         super().__init__()
         self._compute = ContinuousNet._logits
@@ -124,6 +125,7 @@ class ContinuousNet(nn.Module):
             epsilon=epsilon,
             rtol=rtol,
             atol=atol,
+            max_num_steps=max_num_steps,
             gradient=gradient,
             basis=basis,
         )

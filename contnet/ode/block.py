@@ -34,6 +34,7 @@ class ODEBlock(nn.Module):
         epsilon: factor of the rate. With Euler and epsilon = n_time_steps = K the block is a plain
             stack of x + R(x).
         rtol, atol: tolerances of an adaptive scheme, in place of its own.
+        max_num_steps: most steps of an adaptive scheme on an interval, in place of its own.
         gradient: `backprop`, `checkpoint` or `adjoint`: see `contnet.ode.gradient`.
         basis: a name in `BASES`: see `contnet.ode.bases`. The modules of `rate` are the nodes of a
             nodal basis. Others have them, as values of theta on K equal intervals, projected.
@@ -54,6 +55,7 @@ class ODEBlock(nn.Module):
         atol: float | None = None,
         gradient: str = "backprop",
         basis: str = "piecewise_constant",
+        max_num_steps: int | None = None,
     ) -> None:
         super().__init__()
         self.n_refined = 0
@@ -61,7 +63,7 @@ class ODEBlock(nn.Module):
         found = find_scheme(scheme) if isinstance(scheme, str) else scheme
         settings = Settings(
             target,
-            with_tolerances(found, rtol, atol),
+            with_tolerances(found, rtol, atol, max_num_steps),
             n_basis if n_time_steps is None else n_time_steps,
             epsilon,
             gradient,

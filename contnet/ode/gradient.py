@@ -26,7 +26,7 @@ from torchdiffeq import odeint_adjoint
 
 from contnet.ode.bases import PiecewiseConstant
 from contnet.ode.basis import Basis, Rate
-from contnet.ode.integrate import MOST_STEPS, evaluate, solver_failures
+from contnet.ode.integrate import evaluate, solver_failures
 from contnet.ode.schemes import SCHEMES, AdaptiveScheme, Scheme
 
 GRADIENTS = ("backprop", "checkpoint", "adjoint")
@@ -185,11 +185,11 @@ def integrate_with_adjoint(
         states = odeint_adjoint(dynamics, x, t, method=method)
     else:
         tolerances = {"rtol": scheme.rtol, "atol": scheme.atol}
-        limit = {"max_num_steps": MOST_STEPS}
+        limit = {"max_num_steps": scheme.max_num_steps}
         # In the backward pass the times are reversed, and the interval's beginning is its end: no
         # knot lies behind it.
         options = {"options": {"step_t": t[1:], **limit}, "adjoint_options": limit}
-        with solver_failures(scheme):
+        with solver_failures(scheme, interval, x):
             states = odeint_adjoint(dynamics, x, t, method=method, **tolerances, **options)
     dynamics.end_forward_pass(x.device.type)
     result: Tensor = states[-1]

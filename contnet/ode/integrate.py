@@ -21,9 +21,6 @@ from contnet.ode.basis import Basis, Rate, Weights
 from contnet.ode.combination import Combined
 from contnet.ode.schemes import AdaptiveScheme, Scheme
 
-MOST_STEPS = 4096
-"""Steps of an adaptive scheme on an interval. With more, the tolerance is below rounding errors."""
-
 
 class IntegrationError(RuntimeError):
     """The integration failed: a solver cannot keep its tolerance, or the state is not finite."""
@@ -136,7 +133,7 @@ def integrate_adaptively(
 
     Raises:
         IntegrationError: if the solver cannot keep its tolerance (torchdiffeq: underflow in dt), or
-            needs more than `MOST_STEPS` steps.
+            needs more than `scheme.max_num_steps` steps.
     """
     n_f_evals = 0
 
@@ -149,8 +146,8 @@ def integrate_adaptively(
     t = torch.tensor([float(end) for end in interval], dtype=torch.float64, device=x.device)
     # The last step must end at the end of the interval: past it theta is another function, and
     # interpolating back would cost accuracy.
-    options = {"step_t": t[1:], "max_num_steps": MOST_STEPS, "norm": _norm}
-    with solver_failures(scheme):
+    options = {"step_t": t[1:], "max_num_steps": scheme.max_num_steps, "norm": _norm}
+    with solver_failures(scheme, interval, x):
         states = odeint(
             dynamics, x, t, method=scheme.name, rtol=scheme.rtol, atol=scheme.atol, options=options
         )
@@ -167,11 +164,21 @@ def _norm(values: Tensor) -> Tensor:
 
 
 @contextmanager
-def solver_failures(scheme: AdaptiveScheme) -> Iterator[None]:
-    """Raise an `IntegrationError` within the context where torchdiffeq cannot go on."""
+def solver_failures(
+    scheme: AdaptiveScheme, interval: tuple[Fraction, Fraction], x: Tensor
+) -> Iterator[None]:
+    """Raise an `IntegrationError` within the context where torchdiffeq cannot go on from x."""
     try:
         yield
-    except (AssertionError, ArithmeticError) as error:
+    except (AssertionError, ArithmeticError, ValueError) as error:
+        # theta(t) is looked up at the solver's time, which is NaN where the state is.
+        if isinstance(error, ValueError) and "integer ratio" not in str(error):
+            raise
+        reason = " ".join(str(error).split())
+        # torchdiffeq prints the state, or a step of the length NaN.
+        if "nan" in reason.lower() or "non-finite" in reason or not x.isfinite().all():
+            reason = "the state is not finite"
         raise IntegrationError(
-            f"scheme {scheme.name} cannot reach rtol={scheme.rtol:g}, atol={scheme.atol:g}: {error}"
+            f"scheme {scheme.name} cannot reach rtol={scheme.rtol:g}, atol={scheme.atol:g}: "
+            f"{reason}, between t = {interval[0]} and {interval[1]}"
         ) from error

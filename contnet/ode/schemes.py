@@ -13,6 +13,7 @@ this module holds their names, orders and tolerances.
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 from contnet import arguments
 
@@ -95,21 +96,27 @@ class Scheme:
         ]
 
 
+MOST_STEPS = 4096
+"""Steps of an adaptive scheme on an interval. With more, the tolerance is below rounding errors."""
+
+
 @dataclass(frozen=True)
 class AdaptiveScheme:
     """A scheme of torchdiffeq, which chooses its steps so that the local error stays in bounds.
 
-    The bound is rtol |x| + atol.
+    The bound is rtol |x| + atol. On each interval on which theta is smooth, the scheme takes at
+    most `max_num_steps` steps.
 
     Raises:
-        ValueError: if torchdiffeq has no such scheme, it has another order, or a tolerance is not
-            positive.
+        ValueError: if torchdiffeq has no such scheme, it has another order, or a tolerance or the
+            number of steps is not positive.
     """
 
     name: str
     order: int
     rtol: float = 1e-4
     atol: float = 1e-4
+    max_num_steps: int = MOST_STEPS
 
     def __post_init__(self) -> None:
         order = ADAPTIVE_ORDERS[arguments.one_of("scheme", self.name, ADAPTIVE_ORDERS)]
@@ -117,6 +124,7 @@ class AdaptiveScheme:
             raise ValueError(f"order must be {order} for {self.name}, got {self.order!r}")
         arguments.number("rtol", self.rtol, minimum=0, exclusive=True)
         arguments.number("atol", self.atol, minimum=0, exclusive=True)
+        arguments.integer("max_num_steps", self.max_num_steps, minimum=1)
 
 
 def _dot(u: tuple[Fraction, ...], v: tuple[Fraction, ...]) -> Fraction:
@@ -174,17 +182,21 @@ def find_scheme(
 
 
 def with_tolerances(
-    scheme: Scheme | AdaptiveScheme, rtol: float | None, atol: float | None
+    scheme: Scheme | AdaptiveScheme,
+    rtol: float | None,
+    atol: float | None,
+    max_num_steps: int | None = None,
 ) -> Scheme | AdaptiveScheme:
     """Return a scheme with other tolerances; one that is None stays as it is.
 
     Raises:
-        ValueError: if a tolerance is not positive, or is given for a scheme that takes fixed steps.
+        ValueError: if a tolerance or the number of steps is not positive, or is given for a scheme
+            that takes fixed steps.
     """
-    given = {name: value for name, value in (("rtol", rtol), ("atol", atol)) if value is not None}
+    limits = {"rtol": rtol, "atol": atol, "max_num_steps": max_num_steps}
+    given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
     if isinstance(scheme, AdaptiveScheme):
-        rtol, atol = given.get("rtol", scheme.rtol), given.get("atol", scheme.atol)
-        return replace(scheme, rtol=rtol, atol=atol)
+        return replace(scheme, **given)
     for name, value in given.items():
         raise ValueError(
             f"{name} must be left out with the scheme {scheme.name}, which takes fixed steps, "

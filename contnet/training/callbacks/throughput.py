@@ -1,4 +1,4 @@
-"""Throughput, learning rate, number of parameters and depth of each epoch."""
+"""Throughput, cost, learning rate, number of parameters and depth of each epoch."""
 
 import time
 from typing import Any
@@ -8,10 +8,14 @@ from torch import nn
 
 from contnet.metrics import n_parameters
 from contnet.ode.depth_time import depth_time
+from contnet.ode.schemes import AdaptiveScheme
 
 
 class Throughput(Callback):
     """Logs images/s, learning rate, number of parameters and depth, once an epoch.
+
+    With an adaptive scheme, it also logs `n_f_evals`: the rate evaluations of a forward pass, as
+    the mean over the training batches of the epoch.
 
     `n_images` and `train_seconds` are the totals of the run, including the part before a resume.
     Validation and checkpoints do not count as seconds of training.
@@ -21,6 +25,8 @@ class Throughput(Callback):
         self.train_seconds = 0.0
         self.n_images = 0
         self._epoch_images = 0
+        self._epoch_evals = 0
+        self._epoch_passes = 0
         self._epoch_start = 0.0
         self._epoch_end = 0.0
 
@@ -28,11 +34,16 @@ class Throughput(Callback):
         return {
             "train_seconds": self.train_seconds + self._epoch_end - self._epoch_start,
             "n_images": self.n_images + self._epoch_images,
+            "n_f_evals": self._epoch_evals,
+            "n_passes": self._epoch_passes,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.train_seconds = state_dict["train_seconds"]
         self.n_images = state_dict["n_images"]
+        # A checkpoint from within an epoch; those of earlier versions do not have them.
+        self._epoch_evals = state_dict.get("n_f_evals", 0)
+        self._epoch_passes = state_dict.get("n_passes", 0)
 
     @property
     def images_per_second(self) -> float:
@@ -46,8 +57,12 @@ class Throughput(Callback):
             self._epoch_start = self._epoch_end = time.perf_counter()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        depth = depth_time(pl_module.network)
+        if depth and any(isinstance(block.scheme, AdaptiveScheme) for block in depth.blocks):
+            self._epoch_evals += depth.n_f_evals
+            self._epoch_passes += 1
         self._epoch_images += len(batch[1]) * trainer.world_size
         self._epoch_end = time.perf_counter()
 
@@ -59,12 +74,19 @@ class Throughput(Callback):
             {
                 "images_per_second": self._epoch_images / seconds,
                 "lr": trainer.optimizers[0].param_groups[0]["lr"],
+                **self._cost(),
                 **_size(pl_module.network),
             },
             sync_dist=True,
         )
         self._epoch_images = 0
+        self._epoch_evals = self._epoch_passes = 0
         self._epoch_start = self._epoch_end
+
+    def _cost(self) -> dict[str, float]:
+        """Return the mean number of rate evaluations, if the scheme chooses its steps."""
+        n = self._epoch_passes
+        return {"n_f_evals": self._epoch_evals / n} if n else {}
 
 
 def _size(network: nn.Module) -> dict[str, float]:
