@@ -99,7 +99,7 @@ def _execute(command: str, task: Task, config: DictConfig) -> Any:
         opened.folder = job.folder
     keep_freed_memory()
     try:
-        with ends_when_told(), _own_folder(job), own_run():
+        with ends_when_told(), _own_folder(job), job.in_start_folder(), own_run():
             return task(config, job)
     except StopRun as stop:
         _print(f"{stop.reason}; {how_to_resume(command, job)}")

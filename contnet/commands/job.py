@@ -6,6 +6,7 @@ module of this package asks Hydra for it.
 
 import json
 import logging
+from contextlib import AbstractContextManager, chdir, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -60,6 +61,15 @@ class Job:
                 if source.provider == "command-line"
             ),
         )
+
+    def in_start_folder(self) -> AbstractContextManager[None]:
+        """Return a context in the folder in which the command was started.
+
+        With hydra.job.chdir=true, Hydra changes to the folder of the job. Relative paths that the
+        user has typed, or a run has recorded, would then lead elsewhere.
+        """
+        has_left = Path.cwd() == self.folder.resolve() and self.folder != self.start
+        return chdir(self.start) if has_left else nullcontext()
 
     def __str__(self) -> str:
         return f"job {self.folder.name} ({' '.join(self.overrides)})"
