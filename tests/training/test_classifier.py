@@ -76,7 +76,7 @@ def test_nodes_that_would_not_learn_are_refused_on_several_devices() -> None:
     classifier = Classifier(
         network, Normalise((0.5,) * 3, (0.2,) * 3), "0123456789", None, None, {}
     )  # type: ignore[arg-type]
-    classifier._trainer = SimpleNamespace(world_size=2)  # type: ignore[assignment]
+    classifier._trainer = SimpleNamespace(world_size=2, lr_scheduler_configs=[])  # type: ignore[assignment]
     assert depth_time(network).blocks[0].unvisited == []
     classifier.on_fit_start()
     network.set_manifestation(n_time_steps=2)
