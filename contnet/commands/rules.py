@@ -89,6 +89,7 @@ RULES: dict[str, Rule] = {
     "model.initial_time_d": _steps,
     "scheme.gradient": partial(arguments.one_of, allowed=GRADIENTS),
     "scheme.rtol": above_0,
+    "scheme.max_num_steps": positive_integer,
     "scheme.atol": above_0,
     "optimizer.lr": above_0,
     "optimizer.momentum": share,

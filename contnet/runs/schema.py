@@ -34,6 +34,9 @@ from contnet.runs.value_rules import (
 MOST_STEPS = 4096
 """Time steps of an ODE block in a file. A command line may ask for any number."""
 
+MOST_ADAPTIVE_STEPS = 2**16
+"""The limit of an adaptive scheme's steps on an interval that a file may ask for."""
+
 MOST_TOGETHER = 2**18
 """Steps of an ODE block times the square of the nodes that make up theta at one time."""
 
@@ -127,6 +130,7 @@ MODEL: dict[str, Rule] = {
     "basis": basis,
     "scheme": text,
     "gradient": text,
+    "max_num_steps": optional(integer(1, MOST_ADAPTIVE_STEPS)),
 }
 
 CONFIG = keys(
@@ -175,7 +179,10 @@ OPTIMIZER = keys(
 )
 
 CALLBACKS: dict[str, Rule] = {
-    "Throughput": keys({"train_seconds": positive, "n_images": integer(0)}),
+    "Throughput": keys(
+        {"train_seconds": positive, "n_images": integer(0)},
+        {"n_f_evals": integer(0), "n_passes": integer(0)},
+    ),
     "EpochMetrics": keys(
         {
             "metrics": mapping(number),

@@ -89,7 +89,8 @@ def test_two_processes_told_to_stop_agree_and_go_on_to_the_same_end(tmp_path: Pa
     stopped = train(*options, "hydra.run.dir=run", folder=tmp_path, fault=stop)
     assert stopped.returncode == 75, stopped.stderr
     checkpoint = load(tmp_path / "run" / LAST)
-    assert checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [{"n_batches": 10}]
+    (loader,) = checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"]
+    assert loader["n_batches"] == 10
     assert len(Record.of(checkpoint).position) == 2
     resumed = train("ckpt_path=last", "hydra.run.dir=run", folder=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
