@@ -3,13 +3,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test lint format docs dist clean
+.PHONY: train test test-all lint format docs dist clean
 
 train: .venv/.installed
 	$(BIN)/python train.py $(ARGS)
 
 test: lint
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+# The tests that take many seconds as well.
+test-all: lint
+	$(BIN)/python -m pytest -n auto -m "" $(ARGS)
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

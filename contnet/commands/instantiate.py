@@ -27,6 +27,9 @@ LIBRARIES = ("contnet", "torch", "pytorch_lightning", "torchmetrics", "torchvisi
 
 TRACEBACK = "HYDRA_FULL_ERROR=1 shows the traceback"
 
+HAVE_OWN = ("model", "dataset")
+"""Groups with an option `own`, which has no keys but the name of a class."""
+
 MISSING = re.compile(r"missing \d+ required (?:positional|keyword-only) arguments?: '(\w+)'")
 
 
@@ -171,10 +174,13 @@ def _call_errors(key: str, target: str) -> Iterator[None]:
         if missing and isinstance(cause, TypeError):
             message = f"{key}.{missing[1]} must be given; {target} needs it"
             raise ConfigError(message) from error
-        if is_own(target) and "is not an option of" not in str(error):
-            message = f"{key}: {target} cannot be used; {_text(cause)}; {TRACEBACK}"
-            raise ConfigError(message) from error
-        raise
+        if not is_own(target):
+            raise
+        message = f"{key}: {target} cannot be used; {_text(cause)}; {TRACEBACK}"
+        if "is not an option of" in str(error):
+            own = f"; {key}=own has no keys of another class" if key in HAVE_OWN else ""
+            message = f"{error}{own}"
+        raise ConfigError(message) from error
     except (Exception, SystemExit) as error:
         if not is_own(target):
             raise

@@ -27,6 +27,12 @@ LARGEST = 2**16
 LONGEST = 2**10
 """Characters of an override, and overrides of a record. Hydra's grammar is slow."""
 
+LONGEST_RECORD = 2**13
+"""Characters of all overrides of a record."""
+
+MOST_BRACKETS = 32
+"""Lists and dictionaries in the value of an override."""
+
 PLACES = ("run_dir", "trust", "trainer.default_root_dir", "trainer.plugins", "dataset.download")
 """Keys that say where a run writes, what it downloads, and what code it loads."""
 
@@ -55,6 +61,8 @@ def recorded_overrides(folder: Path, replaced: set[str], is_trusted: Trusted) ->
     is_list = isinstance(overrides, list) and len(overrides) <= LONGEST
     if not is_list or not all(isinstance(one, str) for one in overrides):
         raise ConfigError(f"hydra.run.dir: {str(folder / OVERRIDES)!r} is no list of overrides")
+    if sum(map(len, overrides)) > LONGEST_RECORD:
+        raise ConfigError(f"hydra.run.dir: {str(folder / OVERRIDES)!r} is too long for a run's")
     kept = [one for one in overrides if key_of(one) not in replaced]
     for override in kept:
         obstacle = obstacle_of(override, is_trusted)
@@ -125,6 +133,8 @@ def _read(folder: Path, file: Path) -> Any:
 def obstacle_of(override: str, is_trusted: Trusted = lambda name: False) -> str | None:
     """Return why a record may not repeat an override, or None if it may."""
     if len(override) > LONGEST or not override.isprintable() or override.startswith("-"):
+        return "is no override of a run"
+    if override.count("[") + override.count("{") > MOST_BRACKETS:
         return "is no override of a run"
     try:
         parsed = OverridesParser.create().parse_override(override)

@@ -28,8 +28,8 @@ from contnet.errors import ConfigError
 from contnet.ode.depth_time import depth_time
 from contnet.runs import checkpoint as checkpoints
 from contnet.runs.checkpoint import Record
-from contnet.runs.folder import LAST
-from contnet.runs.resume import difference
+from contnet.runs.folder import LAST, PREVIOUS, has_checkpoint
+from contnet.runs.resume import difference, newest_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -80,12 +80,14 @@ def unfinished_job(config: DictConfig) -> DictConfig:
     Raises:
         ConfigError: if the folder of the job holds a run with another configuration.
     """
-    last = Path(config.run_dir) / LAST
-    if not last.exists():
+    folder = Path(config.run_dir)
+    if not has_checkpoint(folder):
         return config
+    last = newest_checkpoint(folder)
     earlier = Record.of(checkpoints.load(str(last))).config
     different = difference(config, earlier)
-    if earlier["ckpt_path"] not in (config.ckpt_path, str(Path(earlier["run_dir"]) / LAST)):
+    own = [str(Path(earlier["run_dir"]) / name) for name in (LAST, PREVIOUS)]
+    if earlier["ckpt_path"] not in (config.ckpt_path, *own):
         different = f"ckpt_path: {earlier['ckpt_path']}, here {config.ckpt_path}"
     if different:
         raise ConfigError(

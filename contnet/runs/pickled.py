@@ -18,7 +18,7 @@ from typing import Any
 from contnet.runs.archive import Archive, MalformedError
 from contnet.runs.tensors import DTYPES, Storage, Stored
 
-MOST_INSTRUCTIONS = 1_000_000
+MOST_INSTRUCTIONS = 500_000
 """The longest program that is followed. A tensor takes about 30 instructions."""
 
 LARGEST_INTEGER = 2**63

@@ -136,6 +136,7 @@ def test_rows_are_run_once_and_a_run_with_other_overrides_is_no_result(
     assert "hydra.run.dir must be the folder of a run; " in printed
 
 
+@pytest.mark.long
 def test_a_table_that_is_told_to_stop_lets_its_run_save_and_goes_on_from_there(
     pictures: Path, tmp_path: Path, reproduced: Reproduce
 ) -> None:

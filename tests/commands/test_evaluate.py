@@ -80,8 +80,22 @@ def test_a_bad_evaluation_is_refused(
     assert not (tmp_path / "outputs").exists()
 
 
-@pytest.mark.parametrize("scheme", ["euler", "rk4_classic", "dopri5"])
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize(
+    ("precision", "scheme"),
+    [
+        ("32-true", "euler"),
+        ("bf16-mixed", "rk4_classic"),
+        ("32-true", "dopri5"),
+        *(
+            pytest.param(*settings, marks=pytest.mark.long)
+            for settings in (
+                ("32-true", "rk4_classic"),
+                ("bf16-mixed", "euler"),
+                ("bf16-mixed", "dopri5"),
+            )
+        ),
+    ],
+)
 def test_evaluation_at_the_training_settings_is_the_test_result_of_training_exactly(
     run: Run, scheme: str, precision: str
 ) -> None:

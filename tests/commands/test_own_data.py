@@ -133,7 +133,7 @@ def test_a_function_that_returns_image_data_takes_the_keys_that_it_names(run: Ru
         (
             "mydata.unreadable",
             [],
-            "dataset: mydata.unreadable cannot be used; KeyError: 'cat.png';",
+            "dataset: train[0] of Unreadable fails; KeyError: 'cat.png'",
         ),
         ("mydata.Absent", [], "dataset._target_ must name something that can be imported; mydata."),
         ("mydata.Noise", ["+dataset.size=3"], "dataset.size is not an option of Noise; "),

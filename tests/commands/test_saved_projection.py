@@ -12,7 +12,12 @@ from tests.outcomes import assert_same, load, rows
 
 
 @pytest.mark.parametrize(
-    ("basis", "n"), [("piecewise_constant", 2), ("continuous_linear", 3), ("legendre", 4)]
+    ("basis", "n"),
+    [
+        pytest.param("piecewise_constant", 2, marks=pytest.mark.long),
+        ("continuous_linear", 3),
+        pytest.param("legendre", 4, marks=pytest.mark.long),
+    ],
 )
 def test_a_saved_projection_evaluates_as_it_did_and_trains_on(run: Run, basis: str, n: int) -> None:
     # Midpoint meets every node; Euler's method, which looks at no end, would never use the last

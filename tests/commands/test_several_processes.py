@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from contnet.runs.checkpoint import Record
 from tests.conftest import Run
 from tests.outcomes import LAST, assert_same_end, load, result, rows
@@ -16,6 +18,7 @@ DDP = (
 )
 
 
+@pytest.mark.long
 def test_two_agents_with_a_process_each_train_as_one_agent_with_two(tmp_path: Path) -> None:
     program = (str(ROOT / "train.py"), *DDP)
     # A run in the current folder is not theirs, though only the leading process has another one.
@@ -51,6 +54,7 @@ def test_two_agents_with_a_process_each_train_as_one_agent_with_two(tmp_path: Pa
     assert losses[0] == losses[1]
 
 
+@pytest.mark.long
 def test_a_sweep_under_torchrun_has_one_folder_and_one_table(tmp_path: Path) -> None:
     sweep = (*DDP, "trainer.devices=2", "epochs=1", "seed=1,2")
     agent = torchrun(

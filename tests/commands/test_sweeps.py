@@ -141,7 +141,11 @@ def test_a_sweep_that_was_stopped_is_finished_by_running_it_again(tmp_path: Path
     ("plugin", "launcher"),
     [
         ("hydra_joblib_launcher", ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")),
-        ("hydra_submitit_launcher", ("hydra/launcher=submitit_local",)),
+        pytest.param(
+            "hydra_submitit_launcher",
+            ("hydra/launcher=submitit_local",),
+            marks=pytest.mark.long,
+        ),
     ],
     ids=["joblib", "submitit"],
 )

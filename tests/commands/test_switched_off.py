@@ -104,6 +104,7 @@ def test_a_schedule_by_steps_spans_the_steps_that_the_run_takes(
     assert group["lr"] < 1e-4
 
 
+@pytest.mark.long
 def test_a_run_whose_output_nobody_reads_any_more_saves_and_ends_without_a_traceback(
     tmp_path: Path,
 ) -> None:

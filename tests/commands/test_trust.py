@@ -174,7 +174,8 @@ def test_a_checkpoint_downloads_only_to_where_the_user_says(run: Run, trained: P
         ("+callbacks@hydra.callbacks=default", "changes Hydra itself"),
         ("+dataset.download=true", "says where a run reads or writes"),
         ("dataset.batch_size=1000000000000", "is too large: dataset.batch_size must be"),
-        (f"+x={'[' * 500}", "is no override"),
+        (f"+x={'[' * 500}", "is no override of a run"),
+        (f"+x={'[' * 40}{']' * 40}", "is no override of a run"),
         (f"+x=[{'1,' * 100_000}1]"[:60_000], "is no override"),
     ],
 )

@@ -20,11 +20,8 @@ from contnet.networks import continuous
         ("rk4", "backprop", False, 6),  # a stitch and a step in each of three segments
         ("rk4", "checkpoint", True, 6),  # and each step once more for the way back
         ("bosh3", "backprop", True, 6),
-        (
-            "dopri5",
-            "adjoint",
-            True,
-            12,
+        pytest.param(
+            "dopri5", "adjoint", True, 12, marks=pytest.mark.long
         ),  # the stitches, the rates, and these without and with a gradient, to go back
     ],
 )

@@ -37,7 +37,9 @@ def ranks(tmp_path: Path, *overrides: str) -> dict[str, dict[str, Tensor]]:
     return {file: load(tmp_path / f"{file}.pt") for file in RANKS}
 
 
-@pytest.mark.parametrize("basis", ["piecewise_constant", "legendre"])
+@pytest.mark.parametrize(
+    "basis", ["piecewise_constant", pytest.param("legendre", marks=pytest.mark.long)]
+)
 def test_two_processes_refine_alike_and_as_one_process_does(tmp_path: Path, basis: str) -> None:
     one, first, second = ranks(tmp_path, "model.batch_norm=false", f"model.basis={basis}").values()
     assert len([name for name in first if name.endswith("nodes.1.conv1.weight")]) == 3
