@@ -69,6 +69,7 @@ class Command:
 
 def _run(module: str, arguments: tuple[str, ...], folder: Path, printed: list[Path]) -> None:
     os.setsid()  # so that it can be killed together with its children
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
     for stream, file in zip((sys.stdout, sys.stderr), printed, strict=True):
         opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(opened, stream.fileno())
