@@ -8,6 +8,12 @@ class ConfigError(ValueError):
     """
 
 
+def described(error: BaseException) -> str:
+    """Return the type and the message of an error in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 class RunError(RuntimeError):
     """A failure during a run, such as a full disk.
 

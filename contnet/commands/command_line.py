@@ -32,7 +32,7 @@ from contnet.errors import ConfigError, Refusal, RunError, StopRun
 from contnet.processes import rank
 from contnet.runs.claim import LOCK, HeldError, claimed, claims_folders
 from contnet.runs.folder import RECORD, SWEEP_RECORD
-from contnet.runs.signals import ends_when_told
+from contnet.runs.signals import INTERRUPTED, ends_when_told
 
 Task = Callable[[DictConfig, Job], Any]
 
@@ -81,7 +81,7 @@ def _run(command: str, application: Callable[[], None]) -> None:
             if opened.sweep is not None:
                 write_summary(opened.sweep)
         except KeyboardInterrupt:
-            _fail("interrupted", code=130)
+            _fail("interrupted", code=INTERRUPTED)
         except Refusal as refusal:
             if isinstance(refusal.__cause__, ConfigError | OmegaConfBaseException):
                 _remove_unused_run(opened)

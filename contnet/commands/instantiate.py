@@ -20,7 +20,7 @@ from hydra.utils import instantiate as build
 from omegaconf import DictConfig, OmegaConf
 
 from contnet.commands.failures import config_errors
-from contnet.errors import ConfigError
+from contnet.errors import ConfigError, described
 
 LIBRARIES = ("contnet", "torch", "pytorch_lightning", "torchmetrics", "torchvision")
 """Packages whose refusal of an argument names the argument well enough."""
@@ -155,7 +155,8 @@ def imported(key: str, target: str) -> Any:
             found = getattr(found, name)
     except (Exception, SystemExit) as error:
         raise ConfigError(
-            f"{key} must name something that can be imported; {target}: {_text(error)}; {TRACEBACK}"
+            f"{key} must name something that can be imported; {target}: {described(error)}; "
+            f"{TRACEBACK}"
         ) from error
     return found
 
@@ -176,7 +177,7 @@ def _call_errors(key: str, target: str) -> Iterator[None]:
             raise ConfigError(message) from error
         if not is_own(target):
             raise
-        message = f"{key}: {target} cannot be used; {_text(cause)}; {TRACEBACK}"
+        message = f"{key}: {target} cannot be used; {described(cause)}; {TRACEBACK}"
         if "is not an option of" in str(error):
             own = f"; {key}=own has no keys of another class" if key in HAVE_OWN else ""
             message = f"{error}{own}"
@@ -184,7 +185,7 @@ def _call_errors(key: str, target: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if not is_own(target):
             raise
-        message = f"{key}: {target} cannot be used; {_text(error)}; {TRACEBACK}"
+        message = f"{key}: {target} cannot be used; {described(error)}; {TRACEBACK}"
         raise ConfigError(message) from error
 
 
@@ -192,8 +193,3 @@ def _raised_by_target(error: ConfigError) -> BaseException:
     """Return the error that the target raised, of which `error` is the translation."""
     cause = error.__cause__ or error
     return (cause.__cause__ or cause) if isinstance(cause, InstantiationException) else cause
-
-
-def _text(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from contnet.commands.instantiate import TRACEBACK
 from contnet.data.randomness import restored_generators
-from contnet.errors import ConfigError
+from contnet.errors import ConfigError, described
 from contnet.ode.depth_time import depth_time
 from contnet.ode.integrate import IntegrationError
 
@@ -42,10 +42,9 @@ def check_shapes(network: nn.Module, image: Tensor, num_classes: int, name: str,
     except IntegrationError:
         return  # a solver's tolerances are no fault of the shapes
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ConfigError(
-            f"{key}: {target} cannot be used for an image {tuple(image.shape)}; {reason}; "
-            f"{TRACEBACK}"
+            f"{key}: {target} cannot be used for an image {tuple(image.shape)}; "
+            f"{described(error)}; {TRACEBACK}"
         ) from error
     if _shape(logits) != (1, num_classes):
         raise ConfigError(

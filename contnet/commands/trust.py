@@ -19,7 +19,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from contnet.commands.grammar import ask_for_trust, is_module
 from contnet.commands.instantiate import TRACEBACK, import_from_here, imported, targets
-from contnet.errors import ConfigError
+from contnet.errors import ConfigError, described
 from contnet.runs.checkpoint import Record
 
 NETWORKS = tuple(
@@ -52,8 +52,8 @@ def trusted_modules(value: Any) -> tuple[str, ...]:
             importlib.import_module(name)
         except (Exception, SystemExit) as error:
             raise ConfigError(
-                f"trust must name modules that can be imported; {name}: {type(error).__name__}: "
-                f"{' '.join(str(error).split())}; {TRACEBACK}"
+                f"trust must name modules that can be imported; {name}: {described(error)}; "
+                f"{TRACEBACK}"
             ) from error
     return tuple(names)
 

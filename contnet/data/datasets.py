@@ -20,7 +20,7 @@ from torch import Tensor
 
 from contnet.data.image_data import ImageData
 from contnet.data.randomness import keyed_seed, restored_generators
-from contnet.errors import ConfigError
+from contnet.errors import ConfigError, described
 
 SPLITS = ("train", "val", "test")
 
@@ -202,9 +202,8 @@ def _read(dataset: Any, name: str, position: int, key: tuple[int, ...]) -> tuple
     try:
         item = dataset[position]
     except Exception as error:  # of the user's own code
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ConfigError(
-            f"dataset: {place} of {type(dataset).__name__} fails; {reason}"
+            f"dataset: {place} of {type(dataset).__name__} fails; {described(error)}"
         ) from error
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise ConfigError(

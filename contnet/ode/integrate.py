@@ -170,10 +170,7 @@ def solver_failures(
     """Raise an `IntegrationError` within the context where torchdiffeq cannot go on from x."""
     try:
         yield
-    except (AssertionError, ArithmeticError, ValueError) as error:
-        # theta(t) is looked up at the solver's time, which is NaN where the state is.
-        if isinstance(error, ValueError) and "integer ratio" not in str(error):
-            raise
+    except (AssertionError, ArithmeticError) as error:
         reason = " ".join(str(error).split())
         # torchdiffeq prints the state, or a step of the length NaN.
         if "nan" in reason.lower() or "non-finite" in reason or not x.isfinite().all():
