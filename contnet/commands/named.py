@@ -14,9 +14,10 @@ from torch import nn
 
 from contnet.commands.failures import config_errors
 from contnet.commands.instantiate import TRACEBACK, accepted, check_kind, factory
+from contnet.commands.trust import DOWNLOADED
 from contnet.data import ImageData
 from contnet.data.datasets import from_datasets
-from contnet.errors import ConfigError
+from contnet.errors import ConfigError, described
 
 BATCHES = ("batch_size", "test_batch_size", "val_size", "split_seed", "num_workers")
 """Keys of conf/batches.yaml that every data set needs."""
@@ -108,7 +109,9 @@ def load_data(dataset: DictConfig, *, download: bool = True) -> ImageData:
     """
     name = name_of("dataset", dataset)
     shared = {key: dataset[key] for key in SHARED if key in dataset}
-    make = factory("dataset", _without(dataset, *SHARED))
+    is_refused = name in DOWNLOADED and not download and "download" not in dataset
+    refusal = {"download": False} if is_refused else {}
+    make = factory("dataset", _without(dataset, *SHARED), **refusal)
     made: Any = make(**accepted(make, **shared))
     if isinstance(made, ImageData):
         return made
@@ -124,8 +127,9 @@ def load_data(dataset: DictConfig, *, download: bool = True) -> ImageData:
     except ConfigError:
         raise
     except Exception as error:  # of the user's own data set, of which an image has been read
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise ConfigError(f"dataset: {name} cannot be used; {reason}; {TRACEBACK}") from error
+        raise ConfigError(
+            f"dataset: {name} cannot be used; {described(error)}; {TRACEBACK}"
+        ) from error
 
 
 def _without(node: DictConfig, *keys: str) -> DictConfig:

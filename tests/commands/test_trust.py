@@ -144,6 +144,14 @@ def test_a_checkpoint_downloads_only_to_where_the_user_says(run: Run, trained: P
     assert not Path("elsewhere").exists()
 
 
+def test_a_run_that_is_resumed_downloads_nothing(run: Run, trained: Path) -> None:
+    options = ("dataset=cifar10", "dataset.root=elsewhere", "model.alpha=2")
+    code, _, err = run("train", f"ckpt_path={Path('run', LAST)}", *options)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "dataset.root must be given: CIFAR10 is neither whole in 'elsewhere' nor" in err
+    assert not Path("elsewhere").exists()
+
+
 @pytest.mark.parametrize(
     ("override", "obstacle"),
     [
