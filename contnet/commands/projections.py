@@ -3,7 +3,6 @@
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ from torch import nn
 
 from contnet.commands.grammar import program
 from contnet.commands.overrides import command_to_resume
-from contnet.invariance.manifestation import Manifestation
 from contnet.invariance.plan import Plan
 from contnet.invariance.subject import Subject
 from contnet.ode.basis import Basis
+from contnet.ode.depth_time import depth_time
 from contnet.ode.projection import project
 from contnet.runs import checkpoint as checkpoints
 from contnet.runs.checkpoint import Record
@@ -57,8 +56,9 @@ def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]
 def _projected(network: nn.Module, basis: Basis, plan: Plan) -> nn.Module:
     projected = project(network, basis.n_basis, basis.name)
     if plan.n_time_steps and len(plan.n_time_steps) == 1:
-        manifestation = Manifestation.of(projected)
-        replace(manifestation, n_time_steps=plan.n_time_steps[0]).apply(projected)
+        depth = depth_time(projected)
+        assert depth is not None, "a network without ODE blocks has no projection"
+        depth.set_manifestation(n_time_steps=plan.n_time_steps[0])
     return projected
 
 

@@ -17,7 +17,7 @@ from contnet.commands.restore import check_classes, restore_network
 from contnet.commands.trust import recorded_config, trusted_modules
 from contnet.data import ImageData
 from contnet.invariance.convergence import N_SAMPLE
-from contnet.invariance.manifestation import Manifestation
+from contnet.invariance.manifestation import present
 from contnet.invariance.outcome import Batches
 from contnet.invariance.plan import Plan
 from contnet.invariance.recalibration import N_IMAGES
@@ -76,7 +76,7 @@ class _Loader:
         for module in (network, normalise):
             trainer.precision_plugin.convert_module(module).to(_device(trainer)).eval()
         with config_errors("sweep"):
-            Manifestation.of(network)
+            present(network)
         return Subject(
             name=path,
             network=network,

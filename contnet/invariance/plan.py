@@ -6,11 +6,12 @@ from itertools import product
 
 from torch import nn
 
-from contnet.invariance.manifestation import Manifestation, common, manifestations
+from contnet.invariance.manifestation import common, manifestations
 from contnet.invariance.recalibration import has_batch_norm
 from contnet.ode.bases import make_basis
 from contnet.ode.basis import Basis
 from contnet.ode.depth_time import depth_time
+from contnet.ode.manifestation import Manifestation
 
 
 @dataclass(frozen=True)

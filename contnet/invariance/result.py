@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
-from contnet.invariance.manifestation import Manifestation
 from contnet.invariance.outcome import Outcome
 from contnet.metrics import Score
 from contnet.ode.basis import Basis
+from contnet.ode.manifestation import Manifestation
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from contnet.invariance.manifestation import Manifestation
+from contnet.invariance.manifestation import applied, present
 from contnet.invariance.outcome import Outcome, observe
 from contnet.invariance.plan import Plan, Variant
 from contnet.invariance.recalibration import recalibrated
@@ -17,6 +17,7 @@ from contnet.metrics import n_parameters
 from contnet.ode.basis import Basis
 from contnet.ode.depth_time import depth_time
 from contnet.ode.integrate import IntegrationError
+from contnet.ode.manifestation import Manifestation
 from contnet.ode.projection import project
 
 
@@ -58,7 +59,7 @@ def as_trained(network: nn.Module) -> Variant:
     Raises:
         ValueError: if its ODE blocks differ in scheme or number of steps.
     """
-    return Variant(Manifestation.of(network))
+    return Variant(present(network))
 
 
 def outcome_of(subject: Subject, network: nn.Module, variant: Variant, store: Store) -> Outcome:
@@ -83,7 +84,7 @@ def outcome_of(subject: Subject, network: nn.Module, variant: Variant, store: St
         if variant.recalibrated
         else nullcontext()
     )
-    with variant.manifestation.applied(network), conditions.precision(), statistics:
+    with applied(network, variant.manifestation), conditions.precision(), statistics:
         outcome = observe(network, conditions.test)
     store.save(key, outcome)
     return outcome

@@ -19,7 +19,7 @@ from contnet.networks.units import (
 )
 from contnet.ode.bases import make_basis
 from contnet.ode.block import ODEBlock, Origin
-from contnet.ode.depth_time import DepthTime
+from contnet.ode.depth_time import DepthTime, depth_time
 from contnet.ode.schemes import AdaptiveScheme, Scheme
 
 WHOLE_UP_TO = 24
@@ -139,7 +139,9 @@ class ContinuousNet(nn.Module):
 
     @property
     def _depth_time(self) -> DepthTime:
-        return DepthTime(tuple(block for block in self.blocks if isinstance(block, ODEBlock)))
+        found = depth_time(self)
+        assert found is not None
+        return found
 
     def refine(self) -> list[Origin]:
         """Refine every ODE block, and return the origin of each parameter (`ODEBlock.refine`)."""

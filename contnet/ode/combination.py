@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from contnet.ode.alike import summable
-from contnet.ode.norms import named_statistics
+from contnet.ode.norms import named_statistics, present_statistics
 
 TINY = 1e-30
 """Prevents 0 / 0, and is negligible against the variance of any signal."""
@@ -51,7 +51,7 @@ class Combination(nn.Module):
             for name, same in _parameters(nodes).items()
             if summable(same[0])
         }
-        statistics = _statistics(nodes)
+        statistics = _by_name(present_statistics(node) for node in nodes)
         with torch.no_grad():
             before = {name: self._value(name, same) for name, same in statistics.items()}
             now = {
@@ -226,7 +226,7 @@ def _parameters(nodes: Iterable[nn.Module]) -> dict[str, list[Tensor]]:
 
 
 def _statistics(nodes: Iterable[nn.Module]) -> dict[str, list[Tensor]]:
-    """Group the running statistics of the nodes' norms by name."""
+    """Group all running statistics of the nodes' norms by name."""
     return _by_name(named_statistics(node) for node in nodes)
 
 

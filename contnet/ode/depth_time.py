@@ -4,14 +4,20 @@ The rest of the program uses this view, and never tests for a class of network. 
 that contains ODE blocks can be trained, refined, resized, swept and projected.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 from torch import nn
 
+from contnet.ode import statistics
 from contnet.ode.basis import Basis
 from contnet.ode.block import ODEBlock, Origin
+from contnet.ode.manifestation import Manifestation
+from contnet.ode.norms import norms
 from contnet.ode.schemes import AdaptiveScheme, Scheme
+from contnet.ode.settings import Settings
 
 Value = TypeVar("Value")
 
@@ -31,9 +37,15 @@ class DepthTime:
     """The ODE blocks of a network, in the order in which it registers them.
 
     A setting is None if the blocks differ in it.
+
+    Args:
+        blocks: the ODE blocks.
+        norms: the norms outside of them. They see other states in another manifestation, and keep
+            statistics of each as those in the blocks do (`contnet.ode.statistics`).
     """
 
     blocks: tuple[ODEBlock, ...]
+    norms: tuple[nn.Module, ...] = ()
 
     @property
     def scheme(self) -> Scheme | AdaptiveScheme | None:
@@ -44,6 +56,11 @@ class DepthTime:
     def n_time_steps(self) -> int | None:
         """Steps that a fixed-step scheme takes through every block."""
         return _common([block.n_time_steps for block in self.blocks])
+
+    @property
+    def manifestation(self) -> Manifestation | None:
+        """The scheme and the number of steps that compute every block."""
+        return _common([block.settings.manifestation for block in self.blocks])
 
     @property
     def basis(self) -> Basis | None:
@@ -75,7 +92,10 @@ class DepthTime:
 
     def refine(self) -> list[Origin]:
         """Refine every block, and return the origin of each parameter: see `ODEBlock.refine`."""
-        return [origin for block in self.blocks for origin in block.refine()]
+        before = self.manifestation
+        origins = [origin for block in self.blocks for origin in block.refine()]
+        statistics.exchange(self.norms, before, self.manifestation)
+        return origins
 
     def resize(self, depths: tuple[Depth, ...]) -> None:
         """Resize each block to a depth, so that weights of that depth fit: see `ODEBlock.resize`.
@@ -107,14 +127,36 @@ class DepthTime:
         settings = [
             block.settings.manifested(scheme, n_time_steps, rtol, atol) for block in self.blocks
         ]
+        self._adopt(settings)
+
+    @contextmanager
+    def manifested(self, manifestation: Manifestation) -> Iterator[None]:
+        """Compute the network in a manifestation within the context, and as before afterwards.
+
+        Raises:
+            ValueError: if a block refuses it; all blocks are then unchanged.
+        """
+        before = [block.settings for block in self.blocks]
+        self.set_manifestation(manifestation.scheme, manifestation.n_time_steps)
+        try:
+            yield
+        finally:
+            self._adopt(before)
+
+    def _adopt(self, settings: Sequence[Settings]) -> None:
+        before = self.manifestation
         for block, new in zip(self.blocks, settings, strict=True):
             block.adopt(new)
+        statistics.exchange(self.norms, before, self.manifestation)
 
 
 def depth_time(network: nn.Module) -> DepthTime | None:
     """Return the depth-time of a network, or None for a network without ODE blocks."""
     blocks = tuple(module for module in network.modules() if isinstance(module, ODEBlock))
-    return DepthTime(blocks) if blocks else None
+    if not blocks:
+        return None
+    inside = {module for block in blocks for module in block.modules()}
+    return DepthTime(blocks, tuple(norm for norm in norms(network) if norm not in inside))
 
 
 def _common(values: list[Value]) -> Value | None:

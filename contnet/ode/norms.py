@@ -20,11 +20,30 @@ def batch_norms(module: nn.Module) -> Iterator[BatchNorm]:
             yield layer
 
 
+def norms(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield the norms within a module that hold running statistics."""
+    for layer in module.modules():
+        if isinstance(layer, NORMS) and layer.running_mean is not None:
+            yield layer
+
+
+def present_statistics(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield the running statistics that the norms within a module compute with, and their names."""
+    yield from _statistics(module, recurse=False)
+
+
 def named_statistics(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield the running statistics of all norms within a module, with their names."""
+    """Yield all running statistics within a module with their names.
+
+    Those that are kept for other manifestations are among them: see `contnet.ode.statistics`.
+    """
+    yield from _statistics(module, recurse=True)
+
+
+def _statistics(module: nn.Module, *, recurse: bool) -> Iterator[tuple[str, Tensor]]:
     for norm, layer in module.named_modules():
         if isinstance(layer, NORMS):
             yield from (
                 (f"{norm}.{name}".removeprefix("."), buffer)
-                for name, buffer in layer.named_buffers()
+                for name, buffer in layer.named_buffers(recurse=recurse)
             )

@@ -7,6 +7,7 @@ from contnet import arguments
 from contnet.ode.basis import Basis
 from contnet.ode.gradient import GRADIENTS, check_adjoint
 from contnet.ode.integrate import FixedGrid, fixed_grid
+from contnet.ode.manifestation import Manifestation
 from contnet.ode.schemes import AdaptiveScheme, Scheme, find_scheme, with_tolerances
 
 
@@ -37,6 +38,13 @@ class Settings:
         arguments.integer("n_time_steps", self.n_time_steps, minimum=1)
         if self.gradient == "adjoint":
             check_adjoint(self.scheme, self.basis, self.n_time_steps)
+
+    @property
+    def manifestation(self) -> Manifestation:
+        """The scheme, and the number of steps if it has fixed ones."""
+        return Manifestation(
+            self.scheme, self.n_time_steps if isinstance(self.scheme, Scheme) else None
+        )
 
     @property
     def grid(self) -> FixedGrid | None:

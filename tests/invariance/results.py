@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from contnet import SCHEMES
-from contnet.invariance.manifestation import Manifestation
 from contnet.invariance.outcome import Batches, Outcome
 from contnet.invariance.result import Figures, Result
 from contnet.invariance.subject import Conditions, Subject
+from contnet.ode.manifestation import Manifestation
 
 EULER_2 = Manifestation(SCHEMES["euler"], 2)
 

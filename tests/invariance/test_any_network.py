@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from contnet import SCHEMES, ODEBlock
 from contnet.invariance.convergence import block_convergence, network_convergence
-from contnet.invariance.manifestation import Manifestation, manifestations
+from contnet.invariance.manifestation import applied, manifestations, present
 from contnet.invariance.plan import Plan
 from contnet.invariance.store import Store
 from contnet.invariance.study import study
+from contnet.ode.manifestation import Manifestation
 from tests.invariance.results import EULER_2, subject
 
 
@@ -47,7 +48,7 @@ def test_a_network_written_by_hand_is_swept_recalibrated_and_projected(tmp_path:
     assert found.results[4].parameters < found.trained.parameters
     assert found.recalibrated_verdict is not None
     assert (found.verdict.n_compared, found.recalibrated_verdict.n_compared) == (3, 4)
-    assert Manifestation.of(network) == EULER_2
+    assert present(network) == EULER_2
 
 
 def test_each_block_is_judged_on_the_states_that_reach_it() -> None:
@@ -90,7 +91,7 @@ def test_a_network_of_different_schemes_or_steps_is_not_swept(
     network = TwoBlocks(**last)
     message = f"ODE blocks must have one scheme and one number of steps to be swept, got {found}"
     with pytest.raises(ValueError, match=message):
-        Manifestation.of(network)
+        present(network)
     with pytest.raises(ValueError, match=message):
         manifestations(network, ["euler"], [2], None)
 
@@ -98,7 +99,7 @@ def test_a_network_of_different_schemes_or_steps_is_not_swept(
 def test_a_manifestation_is_applied_within_a_context_and_undone() -> None:
     network = TwoBlocks(scheme="rk4", n_time_steps=3)
     midpoint = Manifestation(SCHEMES["midpoint"], 5)
-    with midpoint.applied(network):
-        assert Manifestation.of(network) == midpoint
+    with applied(network, midpoint):
+        assert present(network) == midpoint
     settings = [(block.scheme.name, block.n_time_steps) for block in (network.last, network.first)]
     assert settings == [("rk4", 3), ("euler", 2)]

@@ -1,5 +1,6 @@
 from contnet import ContinuousNet, ResNet
-from contnet.invariance.manifestation import Manifestation, manifestations
+from contnet.invariance.manifestation import manifestations
+from contnet.ode.manifestation import Manifestation
 from tests.invariance.results import EULER_2
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from contnet import ContinuousNet, ResNet
-from contnet.invariance.manifestation import Manifestation
+from contnet.invariance.manifestation import applied, present
 from contnet.invariance.plan import Plan
 from contnet.invariance.store import Store
 from contnet.invariance.study import study
@@ -53,7 +53,7 @@ def test_a_study_that_was_stopped_goes_on_where_it_was(
 
     with pytest.raises(StopError):
         study(a, plan, store, stop_at_midpoint)
-    assert Manifestation.of(a.network) == EULER_2
+    assert present(a.network) == EULER_2
     done, a.network.n_calls = a.network.n_calls, 0
     resumed = study(a, plan, store)
     assert 0 < a.network.n_calls < done
@@ -93,8 +93,7 @@ def test_a_solver_that_cannot_reach_its_tolerance_is_a_row_that_says_so(
     assert [result.failed is None for result in found.results] == [True, False, True]
     assert "scheme dopri5 cannot reach rtol=1e-30" in str(found.results[1].failed)
     network = subject().network
-    found.results[1].manifestation.apply(network)
-    with pytest.raises(IntegrationError):
+    with applied(network, found.results[1].manifestation), pytest.raises(IntegrationError):
         network(torch.randn(1, 3, 8, 8))
 
 

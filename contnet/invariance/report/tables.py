@@ -6,10 +6,10 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from contnet.invariance.manifestation import Manifestation
 from contnet.invariance.result import Figures, Result
 from contnet.invariance.study import Study
 from contnet.ode.basis import Basis
+from contnet.ode.manifestation import Manifestation
 
 HEADINGS = ("scheme", "steps", "evals", "loss", "accuracy", "same", "ms")
 PROJECTED_HEADINGS = ("theta(t)", "params", "scheme", "steps", "accuracy", "ms")
