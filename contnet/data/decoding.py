@@ -26,8 +26,14 @@ WORDS = ("I;16", "I;16L", "I;16B", "I;16N")
 WORDS_OF_32_BITS = ("PNG", "PPM")
 """Formats whose mode I, of 32 bits, holds values of 16 bits."""
 
-BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
 """Tags of a TIFF file."""
+
+SIGNED = 2
+"""The sample format of numbers with a sign."""
+
+GONE = "the file is no longer there"
+"""The reason of a file that has vanished."""
 
 STEPS = {"L;2": 255 // 3, "L;4": 255 // 15}
 """What Pillow multiplies the pixels of a PNG file with, but not its transparent value."""
@@ -47,7 +53,7 @@ def formats() -> tuple[str, ...]:
 @cache
 def suffixes() -> frozenset[str]:
     """Return the suffixes of the names of image files, in lower case, such as ".png"."""
-    allowed = set(formats())
+    allowed = {*formats(), "MPO"}  # which JPEG's reader reads
     return frozenset(s for s, name in Image.registered_extensions().items() if name in allowed)
 
 
@@ -67,7 +73,9 @@ def decoded(file: Path) -> Image.Image:
             its mode has no fixed range.
     """
     try:
-        with Image.open(file, formats=formats()) as image:
+        # Of a file that it has not opened itself, Pillow maps no pixels to memory. It would map
+        # those of a TIFF file that is not square and lies on its side by its upright size.
+        with file.open("rb") as opened, Image.open(opened, formats=formats()) as image:
             return to_rgb(image)
     except (MemoryError, UnreadableError):
         raise
@@ -87,7 +95,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         ImageOps.exif_transpose(image, in_place=True)
     if image.mode in WORDS or (image.mode == "I" and image.format in WORDS_OF_32_BITS):
         return _from_words(image)
-    if image.mode not in (*BYTES, *COLOURS):
+    if image.mode not in (*BYTES, *COLOURS) or _is_signed(image):
         raise UnreadableError(
             f"mode {image.mode} of {image.format} files has no fixed range of values; save it with "
             "8 bits a channel, or with 16 bits and no sign"
@@ -102,6 +110,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
     pixels = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
     white = Image.new("RGBA", pixels.size, "white")
     return Image.alpha_composite(white, pixels).convert("RGB")
+
+
+def _is_signed(image: Image.Image) -> bool:
+    """Return True for a TIFF file of numbers with a sign, which Pillow reads as if without."""
+    return SIGNED in getattr(image, "tag_v2", {}).get(SAMPLE_FORMAT, ())
 
 
 def _stored_as(image: Image.Image) -> Any:
@@ -125,12 +138,12 @@ def _from_words(image: Image.Image) -> Image.Image:
 
 def _reason(file: Path, error: Exception) -> str:
     """Say in a few words why a file cannot be read."""
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
     if file.is_symlink() and not file.exists():
         return "a link that leads nowhere"
     if isinstance(error, FileNotFoundError):
-        return "the file is no longer there"
-    if isinstance(error, PermissionError):
-        return "no permission to read it"
+        return GONE
     if isinstance(error, Image.DecompressionBombError):
         return f"too many pixels, more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,}"
     if isinstance(error, UnidentifiedImageError):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from contnet.data import decoding
 from tests.data.files import decoded, pair, tiff
 
 BLUE = (50, 100, 200)
@@ -25,10 +26,13 @@ MODES = {
 Image.init()
 AVAILABLE = [
     kind
-    for kind in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "I;16 PNG", "P PNG")
-    if kind.split()[-1] in Image.SAVE
+    for kind in (
+        *("L JPEG", "L PNG", "L WEBP", "L AVIF", "I;16 PNG", "P PNG"),
+        *(f"{mode} TIFF" for mode in ("L", "I;16", "I;16B", "P", "RGB", "RGBA", "CMYK")),
+    )
+    if kind.split()[1] in Image.SAVE
 ]
-"""Formats with orientation tags that this Pillow writes, some with a mode before them."""
+"""Modes and formats with orientation tags that this Pillow writes."""
 
 FORMATS = ("PNG", "TIFF", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TGA", "JPEG2000", "AVIF", "ICO")
 
@@ -84,10 +88,8 @@ def test_every_mode_is_scaled_by_its_range_or_refused_by_file_and_mode(
 
 
 def test_the_modes_of_memory_alone_are_scaled_too() -> None:
-    from contnet.data.decoding import to_rgb
-
     for mode, base in (("La", "LA"), ("RGBa", "RGBA"), ("RGBX", "RGBX"), ("HSV", "HSV")):
-        made = to_rgb(picture(base).convert(mode))
+        made = decoding.to_rgb(picture(base).convert(mode))
         expected = (GREY,) * 3 if mode == "La" else BLUE
         assert np.abs(np.asarray(made).astype(int) - expected).max() <= 3
 
@@ -125,12 +127,13 @@ def test_tiff_files_of_12_bits_and_of_reversed_brightness_are_scaled(tmp_path: P
 @pytest.mark.parametrize(
     ("content", "mode"),
     [
+        (tiff(8, struct.pack("<bb", -5, 90), sample_format=2), "L"),
         (tiff(16, struct.pack("<hh", -5, 900), sample_format=2), "I"),
         (tiff(32, struct.pack("<II", 5, 2**31), sample_format=1), "I"),
         (tiff(32, struct.pack("<ii", -5, 900), sample_format=2), "I"),
         (tiff(32, struct.pack("<ff", 0.25, 900), sample_format=3), "F"),
     ],
-    ids=("int16", "uint32", "int32", "float32"),
+    ids=("int8", "int16", "uint32", "int32", "float32"),
 )
 def test_values_without_a_fixed_range_are_refused_by_file_and_mode(
     content: bytes, mode: str, tmp_path: Path
@@ -144,7 +147,8 @@ def test_values_without_a_fixed_range_are_refused_by_file_and_mode(
 def test_photographs_stand_upright_whatever_their_orientation_tag(
     kind: str, orientation: int, tmp_path: Path
 ) -> None:
-    upright = np.kron(np.array([[20, 90], [160, 230]], np.uint8), np.ones((8, 8), np.uint8))
+    values = np.array([[20, 90], [160, 230], [60, 120]], np.uint8)
+    upright = np.kron(values, np.ones((8, 8), np.uint8))  # not square
     stored = {  # from the definition: which side of the picture is row 0, and which column 0
         1: upright,
         2: upright[:, ::-1],
@@ -155,16 +159,18 @@ def test_photographs_stand_upright_whatever_their_orientation_tag(
         7: upright[::-1, ::-1].T,
         8: np.rot90(upright, -1),
     }[orientation]
-    image = Image.fromarray(np.ascontiguousarray(stored))
-    if kind.startswith("I;16"):
-        image = Image.fromarray(stored.astype("<u2") * 256)
-    elif kind.startswith("P "):
-        image = image.convert("P")
+    mode, written = kind.split()
+    if mode.startswith("I;16"):
+        words = (stored.astype("u2") * 256).astype(">u2" if mode == "I;16B" else "<u2")
+        image = Image.frombytes(mode, stored.shape[::-1], words.tobytes())
+    else:
+        image = Image.fromarray(np.ascontiguousarray(stored)).convert(mode)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    options = {"JPEG": {"quality": 100}, "WEBP": {"lossless": True}}.get(kind, {})
-    image.save(tmp_path / "photo", kind.split()[-1], exif=exif, **options)
-    assert np.abs(decoded(tmp_path / "photo")[:, :, 0].astype(int) - upright).max() <= 6
+    options = {"JPEG": {"quality": 100}, "WEBP": {"lossless": True}}.get(written, {})
+    image.save(tmp_path / "photo", written, exif=exif, **options)
+    pixels = np.asarray(decoding.decoded(tmp_path / "photo"))
+    assert np.abs(pixels[:, :, 0].astype(int) - upright).max() <= 6
 
 
 def test_a_damaged_orientation_tag_changes_nothing_and_warns_of_nothing(tmp_path: Path) -> None:
