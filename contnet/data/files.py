@@ -2,6 +2,8 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,17 +29,36 @@ class LeftOut:
     def of_no_format(self, suffix: str) -> None:
         """Count a file whose suffix is that of no image format."""
         self.counts["no image format"] += 1
-        self.suffixes.add(suffix or "no suffix")
+        self.suffixes.add(shown(suffix) or "no suffix")
 
     def __str__(self) -> str:
-        shown = []
+        parts = []
         for reason, count in self.counts.most_common():
-            shown.append(f"{reason} {count}")
+            parts.append(f"{reason} {count}")
             if reason == "no image format":
                 first = ", ".join(sorted(self.suffixes)[:MOST_SUFFIXES])
                 more = " and others" if len(self.suffixes) > MOST_SUFFIXES else ""
-                shown[-1] += f" ({first}{more})"
-        return ", ".join(shown)
+                parts[-1] += f" ({first}{more})"
+        return ", ".join(parts)
+
+
+def shown(path: Path | str) -> str:
+    """Return a path for a message: quoted if a character of it cannot be printed."""
+    return str(path) if str(path).isprintable() else repr(str(path))
+
+
+@contextmanager
+def reading_root() -> Iterator[None]:
+    """Name the folder or file below `root` that cannot be read.
+
+    Raises:
+        ValueError: instead of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        name = shown(error.filename)
+        raise ValueError(f"root: cannot read {name}: {error.strerror}") from error
 
 
 def folder_of(root: str) -> Path:
@@ -75,49 +96,43 @@ def image_files(folder: Path, left_out: LeftOut) -> list[Path]:
 
     An image has a suffix of an image format, and no part of its path is hidden. Links are followed,
     but each folder is read once. A broken link with the name of an image counts as an image, which
-    cannot be read.
-
-    Raises:
-        ValueError: if a folder cannot be read.
+    cannot be read. A link to a pipe or a device does not: it may be read without an end.
     """
     files: list[Path] = []
-    _collect(folder, files, left_out, {_identity(folder)})
+    known, unread = {_identity(folder)}, [folder]
+    while unread:
+        for entry in _entries(unread.pop()):
+            path = Path(entry.path)
+            if entry.name.startswith("."):
+                left_out.counts["hidden"] += 1
+            elif not (path if entry.is_symlink() else entry).is_dir():
+                _add(entry, files, left_out)
+            elif (identity := _identity(path)) in known:
+                left_out.counts["folders that a second link leads to"] += 1
+            else:
+                known.add(identity)
+                unread.append(path)
     return sorted(files)
 
 
-def _collect(
-    folder: Path, files: list[Path], left_out: LeftOut, read: set[tuple[int, int]]
-) -> None:
-    for entry in _entries(folder):
-        path = Path(entry.path)
-        # A path knows loops of links; an entry knows without a look at the disk what is no link.
-        kind = path if entry.is_symlink() else entry
-        suffix = path.suffix.lower()
-        if entry.name.startswith("."):
-            left_out.counts["hidden"] += 1
-        elif kind.is_dir():
-            identity = _identity(path)
-            if identity in read:
-                left_out.counts["folders that a second link leads to"] += 1
-            else:
-                read.add(identity)
-                _collect(path, files, left_out, read)
-        elif kind.is_file() or (entry.is_symlink() and suffix in suffixes()):
-            if suffix in suffixes():
-                files.append(path)
-            else:
-                left_out.of_no_format(suffix)
-        else:
-            is_link = entry.is_symlink()
-            left_out.counts["broken links" if is_link else "neither file nor folder"] += 1
+def _add(entry: os.DirEntry[str], files: list[Path], left_out: LeftOut) -> None:
+    """Add what is no folder to the image files, or count it as left out."""
+    path = Path(entry.path)
+    suffix = path.suffix.lower()
+    # A path knows loops of links; an entry knows without a look at the disk what is no link.
+    is_file = path.is_file() if entry.is_symlink() else entry.is_file()
+    is_broken = entry.is_symlink() and not path.exists()
+    if suffix in suffixes() and (is_file or is_broken):
+        files.append(path)
+    elif is_file:
+        left_out.of_no_format(suffix)
+    else:
+        left_out.counts["broken links" if is_broken else "neither file nor folder"] += 1
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise ValueError(f"root: cannot read the folder {folder}: {error.strerror}") from error
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
 
 
 def _identity(folder: Path) -> tuple[int, int]:

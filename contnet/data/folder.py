@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from contnet import arguments
-from contnet.data.files import LeftOut, class_folders, folder_of, image_files
+from contnet.data.files import (
+    LeftOut,
+    class_folders,
+    folder_of,
+    image_files,
+    reading_root,
+    shown,
+)
 from contnet.data.image_data import ImageData
 from contnet.data.images import FileImages
 
@@ -20,6 +27,7 @@ Files = tuple[list[Path], Tensor]
 """The files of N images, and their labels, int64 (N,)."""
 
 
+@reading_root()
 def image_folder(
     root: str,
     image_size: int,
@@ -43,8 +51,8 @@ def image_folder(
         options: those of `ImageData`.
 
     Raises:
-        ValueError: if a folder is missing or empty, the classes disagree, or an argument is out of
-            range.
+        ValueError: if a folder is missing, empty or not readable, the classes disagree, or an
+            argument is out of range.
     """
     folder, left_out = folder_of(root), LeftOut()
     for split in ("train", "test"):
@@ -120,7 +128,7 @@ def report(root: Path, classes: list[str], files: dict[str, Files], left_out: Le
     """Log one line: the classes, the images of each split, and what is left out."""
     counts = ", ".join(f"{len(paths):,} in {split}" for split, (paths, _) in files.items())
     without = f"; left out: {left_out}" if left_out.counts else ""
-    log.info(f"{root}: {len(classes)} classes; images: {counts}{without}")
+    log.info(f"{shown(root)}: {len(classes)} classes; images: {counts}{without}")
 
 
 def _files(folder: Path, classes: list[str], left_out: LeftOut) -> Files:

@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 
-from contnet.data.files import LeftOut, folder_of, image_files
+from contnet.data.files import LeftOut, folder_of, image_files, reading_root
 from contnet.data.folder import Files, data_in_files, report
 from contnet.data.image_data import ImageData
 
 IMAGE_SIZE = 64
 
 
+@reading_root()
 def tiny_imagenet(
     root: str,
     memory_gb: float,
@@ -32,7 +33,7 @@ def tiny_imagenet(
         options: those of `ImageData`.
 
     Raises:
-        ValueError: if a part is missing, or an argument is out of range.
+        ValueError: if a part is missing or not readable, or an argument is out of range.
     """
     folder, left_out = folder_of(root), LeftOut()
     for part, exists in (

@@ -19,11 +19,12 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from contnet.data.decoding import UnreadableError, decoded, quiet_pillow
+from contnet.data.decoding import GONE, UnreadableError, decoded, quiet_pillow
+from contnet.data.files import shown
 
 log = logging.getLogger(__name__)
 
-DECODER = 2
+DECODER = 3
 """Version of what a file is decoded to; results of other pixels are not taken for these."""
 
 MOST_NAMED = 5
@@ -207,7 +208,7 @@ class UnreadableImagesError(ValueError):
     def __init__(self, found: Sequence[Unreadable]) -> None:
         what = "" if len(found) == 1 else f"{len(found):,} images: "
         message = f"root: cannot use {what}{named(found)}"
-        if any(file.is_symlink() or file.exists() for file, _ in found):
+        if any(reason != GONE for _, reason in found):
             it = "it" if len(found) == 1 else "them"
             message += f"; dataset.skip_unreadable=true leaves {it} out"
         super().__init__(message)
@@ -216,7 +217,7 @@ class UnreadableImagesError(ValueError):
 
 def named(unreadable: Sequence[Unreadable]) -> str:
     """Return the first of some files by name, each with its reason, and how many more there are."""
-    first = "; ".join(f"{file}: {reason}" for file, reason in unreadable[:MOST_NAMED])
+    first = "; ".join(f"{shown(file)}: {reason}" for file, reason in unreadable[:MOST_NAMED])
     n_more = len(unreadable) - MOST_NAMED
     return f"{first}; and {n_more:,} more" if n_more > 0 else first
 

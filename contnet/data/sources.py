@@ -11,7 +11,7 @@ from urllib.error import URLError
 import torch
 from torchvision import datasets
 
-from contnet import arguments
+from contnet.data.files import folder_of
 from contnet.data.image_data import ImageData
 from contnet.data.images import ArrayImages
 from contnet.data.splits import stratified_share
@@ -71,7 +71,7 @@ def fashion_mnist(root: str, **options: Any) -> ImageData:
 
 
 def _torchvision(dataset: Any, root: str, *, download: bool = True, **options: Any) -> ImageData:
-    folder = arguments.folder("root", root)
+    folder = folder_of(root)
     name = dataset.__name__
     new: list[Path] = []
     try:

@@ -80,7 +80,10 @@ def test_cifar100_is_read_with_its_fine_labels(
     assert torch.equal(images[0].flatten(), torch.from_numpy(pixels[0]))
 
 
-def test_fashion_mnist_is_read_in_grey(tmp_path: Path) -> None:
+def test_fashion_mnist_is_read_in_grey_from_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     raw = tmp_path / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     pixels = np.random.default_rng(0).integers(0, 256, (10, 28, 28), dtype=np.uint8)
@@ -92,7 +95,7 @@ def test_fashion_mnist_is_read_in_grey(tmp_path: Path) -> None:
             struct.pack(">2i", 0x801, 10) + bytes(range(10))
         )
     data = fashion_mnist(
-        root=str(tmp_path), val_size=0, num_workers=0, **{**OPTIONS, "mean": [0.5], "std": [0.2]}
+        root="~", val_size=0, num_workers=0, **{**OPTIONS, "mean": [0.5], "std": [0.2]}
     )
     assert (data.num_classes, data.in_channels, data.classes[0]) == (10, 1, "T-shirt/top")
     images, labels = next(iter(data.test_loader()))

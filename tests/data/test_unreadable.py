@@ -1,5 +1,8 @@
 """Images that cannot be read: each is named with its reason, or left out on request."""
 
+import builtins
+import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +69,27 @@ def test_a_single_one_is_named(folder: Path) -> None:
     )
     with pytest.raises(ValueError, match=message):
         read(folder).load_test()
+
+
+def test_images_in_a_folder_that_may_not_be_entered_are_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = read(folder)
+    cat = folder / "train" / "cat"
+
+    def refused(function: Any) -> Any:
+        def call(path: Any, *arguments: Any, **options: Any) -> object:
+            if Path(path).parent == cat:
+                raise PermissionError(13, "Permission denied", str(path))
+            return function(path, *arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for module, name in ((io, "open"), (builtins, "open"), (os, "stat"), (os, "lstat")):
+            patch.setattr(module, name, refused(getattr(module, name)))
+        with pytest.raises(ValueError, match=r"cannot use 6 images: .*no permission.*them out$"):
+            data.load_train()
 
 
 @pytest.mark.parametrize(("name", "reason"), REASONS.items())

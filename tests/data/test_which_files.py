@@ -1,9 +1,13 @@
 """Which files of a folder are images, and what is said about the others."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -64,7 +68,9 @@ def test_only_suffixes_of_image_formats_count(
     assert line(caplog).endswith(f"left out: no image format 1 ({suffix or 'no suffix'})")
 
 
-@pytest.mark.parametrize("suffix", [".PNG", ".jpg", ".JPEG", ".bmp", ".gif", ".tif", ".ppm"])
+@pytest.mark.parametrize(
+    "suffix", [".PNG", ".jpg", ".JPEG", ".bmp", ".gif", ".tif", ".ppm", ".mpo", ".webp"]
+)
 def test_suffixes_of_image_formats_count_in_any_case(suffix: str, folder: Path) -> None:
     Image.new("RGB", (8, 8)).save(folder / "train" / "cat" / f"a{suffix}")
     assert names(read(folder)) == [*SIX, f"a{suffix}"]
@@ -128,8 +134,10 @@ def test_folders_and_special_files_with_the_name_of_an_image_are_none(
     (cat / "deep.png").mkdir()
     Image.new("RGB", (8, 8)).save(cat / "deep.png" / "x.png")
     os.mkfifo(cat / "pipe.png")
+    (cat / "to_a_pipe.png").symlink_to(cat / "pipe.png")  # its reader would wait without an end
+    (cat / "to_a_device.png").symlink_to("/dev/zero")
     assert names(read(folder)) == [*SIX, "deep.png/x.png"]
-    assert line(caplog).endswith("left out: neither file nor folder 1")
+    assert line(caplog).endswith("left out: neither file nor folder 3")
 
 
 def test_one_line_says_what_is_there_and_what_is_left_out(
@@ -157,21 +165,48 @@ def test_one_line_says_what_is_there_and_what_is_left_out(
     assert line(caplog) == f"{folder}: 2 classes; images: 12 in train, 4 in test"
 
 
+@pytest.mark.parametrize(
+    ("call", "closed"),
+    [
+        *product(["scandir", "stat"], ["train", "train/cat", "train/cat/more", "test/dog"]),
+        ("stat", ""),
+    ],
+)
 def test_a_folder_that_may_not_be_read_is_named(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    call: str, closed: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closed = folder / "train" / "cat" / "closed"
-    closed.mkdir()
-    scandir = os.scandir
+    """As for a user who is not root, whom the system lets in everywhere."""
+    (folder / "train" / "cat" / "more").mkdir()
+    original = getattr(os, call)
+    refused = folder / closed
 
-    def refuse(path: str | Path) -> object:
-        if Path(path) == closed:
+    def refuse(path: Any, *arguments: Any, **options: Any) -> object:
+        inside = Path(path) == refused if call == "scandir" else refused in Path(path).parents
+        if inside:
             raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
+        return original(path, *arguments, **options)
 
-    monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(ValueError, match=r"root: cannot read the folder .*closed.*denied"):
-        read(folder)
+    (refused / "link").symlink_to(folder / "test")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse)
+        name = re.escape(str(refused))
+        with pytest.raises(ValueError, match=rf"^root: cannot read {name}.*: Permission denied$"):
+            read(folder)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[31mb", "a\udcffb"])
+def test_names_that_cannot_be_printed_are_escaped_in_messages(
+    name: str, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "train" / "cat" / f"{name}.png").write_text("no image")
+    (folder / "train" / "cat" / f"a.{name}").touch()
+    for skips in (True, False):
+        data = read(folder, skip_unreadable=skips)
+        with nullcontext() if skips else pytest.raises(ValueError, match="cannot use") as raised:
+            data.load_train()
+    told = [str(raised.value), *(record.getMessage() for record in caplog.records)]
+    assert all(text.isprintable() for text in told)
+    assert sum(repr(name)[1:-1] in text for text in told) == 4
 
 
 def test_a_root_in_the_home_folder_may_be_written_with_a_tilde(
