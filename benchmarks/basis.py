@@ -14,7 +14,7 @@ from benchmarks.measure import OwnProcess, TrainingStep, in_turns, parser, ratio
 from contnet import ContinuousNet
 from contnet.commands.memory import keep_freed_memory
 from contnet.ode.bases import BASES
-from contnet.training.classifier import how_to_compile
+from contnet.training.compilation import how_to_compile
 
 
 def training_step(basis: str, depth: int, scheme: str, compiled: bool, device: str) -> TrainingStep:

@@ -16,7 +16,7 @@ import torch
 from benchmarks.measure import TrainingStep, clock, in_fresh_process, parser, write
 from contnet import ContinuousNet
 from contnet.networks import continuous
-from contnet.training.classifier import how_to_compile
+from contnet.training.compilation import how_to_compile
 
 
 def row(

@@ -26,7 +26,7 @@ from contnet.commands.memory import keep_freed_memory
 from contnet.commands.messages import CONF
 from contnet.training.callbacks.epoch_metrics import EpochMetrics
 from contnet.training.callbacks.throughput import Throughput
-from contnet.training.classifier import how_to_compile
+from contnet.training.compilation import how_to_compile
 
 BATCH_SIZE = 128
 

@@ -21,7 +21,7 @@ from contnet import ContinuousNet, ResNet
 from contnet.commands.memory import keep_freed_memory
 from contnet.ode.block import ODEBlock
 from contnet.ode.depth_time import depth_time
-from contnet.training.classifier import how_to_compile
+from contnet.training.compilation import how_to_compile
 
 STEPS_A_TURN = 4
 FAST = ("resnet", "our_euler", "our_rk4")

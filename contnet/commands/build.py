@@ -18,6 +18,8 @@ from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.loggers import Logger
 from torch import nn
 
+from contnet.commands.depth import check_depth, random_manifestations
+from contnet.commands.depth import refinement as depth_refinement
 from contnet.commands.failures import config_errors
 from contnet.commands.instantiate import check_kind, instantiate
 from contnet.commands.messages import explain
@@ -30,27 +32,21 @@ from contnet.commands.named import (
 )
 from contnet.commands.optimization import optimizer, schedule
 from contnet.commands.probe import check_shapes
-from contnet.commands.rules import check_final_depth, check_keys
+from contnet.commands.rules import check_keys
 from contnet.commands.several_processes import check_processes
 from contnet.commands.tracking import check_installed
 from contnet.data import ImageData
 from contnet.errors import ConfigError
 from contnet.ode.block import ODEBlock
-from contnet.ode.depth_time import depth_time
-from contnet.ode.schemes import Scheme
 from contnet.runs.resume import flat
 from contnet.training.callbacks import refinement
 from contnet.training.callbacks.divergence import DivergenceWatch
 from contnet.training.callbacks.plateau import PlateauSteps
-from contnet.training.callbacks.refinement import DepthRefinement
 from contnet.training.callbacks.tracking import HyperParameters
 from contnet.training.checkpoint_io import AtomicCheckpointIO
 from contnet.training.classifier import Classifier
 
 log = logging.getLogger(__name__)
-
-DIVERGING_STEP = 4
-"""A ContinuousNet with batch norm and one node diverges with steps of this length at lr = 0.1."""
 
 
 def check(config: DictConfig) -> None:
@@ -75,11 +71,7 @@ def check(config: DictConfig) -> None:
         with nullcontext() if rate_of(config.model) else torch.device("meta"):
             made = make(in_channels=3, num_classes=10)
     schedule(config)(optimizer(config.optimizer)(made), steps_per_epoch=1000)
-    depth = depth_time(made)
-    if config.refine.epochs or depth is not None:
-        _refinement(config, made, probe=(), probe_name="")
-    if depth is not None:
-        check_final_depth(depth, n_refinements=len(config.refine.epochs))
+    check_depth(config, made)
 
 
 def data(dataset: DictConfig, *, train: bool, download: bool = True) -> ImageData:
@@ -117,26 +109,6 @@ def network(model: DictConfig, data: ImageData) -> nn.Module:
     return made
 
 
-def warn_of_long_steps(model: DictConfig, network: nn.Module) -> None:
-    """Log a warning if the steps are so long that training is likely to diverge.
-
-    SkipInit is left out, because it starts with a residual of 0, and so are adaptive schemes.
-    """
-    depth = depth_time(network)
-    if depth is None or model.get("use_skipinit", False):
-        return
-    fixed = [block for block in depth.blocks if isinstance(block.scheme, Scheme)]
-    block = max(fixed, key=lambda block: block.epsilon / block.n_time_steps, default=None)
-    if block is None or block.epsilon / block.n_time_steps < DIVERGING_STEP:
-        return
-    steps = "1 step" if block.n_time_steps == 1 else f"{block.n_time_steps} steps"
-    log.warning(
-        f"model.time_epsilon={block.epsilon:g} in {steps} is likely to diverge: a step adds "
-        f"{block.epsilon / block.n_time_steps:g} times the residual; "
-        "set model.use_skipinit=true or take more steps"
-    )
-
-
 def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Classifier:
     """Return a network with its loss, optimizer and learning-rate schedule."""
     make_schedule = schedule(config)
@@ -160,6 +132,7 @@ def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Class
         seed=config.seed,
         label_smoothing=config.label_smoothing,
         compile_for=data.batch_size if config.compile else None,
+        manifestations=random_manifestations(config, network),
     )
 
 
@@ -202,7 +175,9 @@ def trainer(
     callbacks += _members("callbacks", config, Callback, "a callback of Lightning", without)
     if config.refine.epochs:
         probe_name = "training images" if data.val is None else "validation"
-        callbacks.append(_refinement(config, classifier.network, data.probe_loader(), probe_name))
+        callbacks.append(
+            depth_refinement(config, classifier.network, data.probe_loader(), probe_name)
+        )
     callbacks.append(PlateauSteps())  # the last: the others show the rate of the epoch
     loggers: list[Logger] = _members("logger", config, Logger, "a logger of Lightning")
     made: Trainer = instantiate(
@@ -231,20 +206,3 @@ def _members(
             made.append(instantiate(key, options))
             check_kind(key, options, made[-1], kind, meaning)
     return made
-
-
-def _refinement(
-    config: DictConfig, network: nn.Module, probe: Iterable[Any], probe_name: str
-) -> DepthRefinement:
-    if depth_time(network) is None:
-        name = type(network).__name__
-        raise ConfigError(f"refine.epochs must be [] for {name}, which has no depth-time")
-    options: Any = OmegaConf.to_container(config.refine)
-    with config_errors("refine"):
-        return DepthRefinement(
-            **options,
-            n_epochs=config.trainer.max_epochs,
-            seed=config.seed,
-            probe=probe,
-            probe_name=probe_name,
-        )

@@ -14,7 +14,6 @@ from contnet import arguments
 from contnet.commands.failures import config_errors
 from contnet.errors import ConfigError
 from contnet.ode.bases import BASES
-from contnet.ode.depth_time import DepthTime
 from contnet.ode.gradient import GRADIENTS
 from contnet.ode.schemes import ADAPTIVE_SCHEMES, SCHEMES
 from contnet.runs.schema import MOST_STEPS
@@ -112,26 +111,6 @@ MAY_BE_NULL = {
     "trainer.gradient_clip_val",
     "trainer.limit_train_batches",
 }
-
-
-def check_final_depth(depth: DepthTime, n_refinements: int) -> None:
-    """Check that checkpoints can hold the depth that a network has after its refinements.
-
-    Raises:
-        ConfigError: if it has too many nodes or time steps then.
-    """
-    for block in depth.blocks:
-        n_time_steps, basis = block.n_time_steps * 2**n_refinements, block.basis
-        if n_time_steps > MOST_STEPS:
-            raise ConfigError(
-                "scheme.n_time_steps_per, model.initial_time_d and refine.epochs must lead to at "
-                f"most {MOST_STEPS} time steps, got {n_time_steps}"
-            )
-        try:
-            for _ in range(n_refinements):
-                basis = type(basis)(basis.n_refined)
-        except ValueError as error:
-            raise ConfigError(f"refine.epochs must be fewer; {error}") from error
 
 
 def check_keys(config: DictConfig) -> None:

@@ -22,6 +22,7 @@ def main(config: DictConfig, job: Job) -> float | None:
     from pytorch_lightning import seed_everything
 
     from contnet.commands import build, console, restore, result
+    from contnet.commands.depth import warn_of_long_steps
     from contnet.commands.failures import translated_errors
     from contnet.commands.precision import on_this_machine
     from contnet.commands.switches import without_what_is_off
@@ -37,7 +38,7 @@ def main(config: DictConfig, job: Job) -> float | None:
     data = build.data(config.dataset, train=True, download=config.ckpt_path is None)
     restore.check_weights(config, data)
     network = build.network(config.model, data)
-    build.warn_of_long_steps(config.model, network)
+    warn_of_long_steps(config.model, network)
     classifier = build.classifier(config, network, data)
     throughput, epoch = Throughput(), EpochMetrics()
     trainer = build.trainer(config, classifier, data, throughput, epoch, sweeping=job.sweeping)

@@ -12,7 +12,6 @@ from contnet.ode import statistics
 from contnet.ode.bases import PiecewiseConstant, make_basis
 from contnet.ode.basis import Basis, in_basis, projection
 from contnet.ode.integrate import FixedGrid
-from contnet.ode.norms import norms
 from contnet.ode.passage import Passage
 from contnet.ode.schemes import AdaptiveScheme, Scheme, find_scheme, with_tolerances
 from contnet.ode.settings import Settings
@@ -89,8 +88,7 @@ class ODEBlock(nn.Module):
     ) -> None:
         """Choose the scheme and the number of steps that compute x(1), without changing a weight.
 
-        A setting that is not given stays as it is. `rtol` and `atol` are the tolerances of an
-        adaptive scheme, in place of its own.
+        A setting that is not given stays as it is; `rtol` and `atol` are of adaptive schemes.
 
         Raises:
             ValueError: if the constructor would refuse the settings; the block is then unchanged.
@@ -101,7 +99,7 @@ class ODEBlock(nn.Module):
         """Change to settings with the same basis."""
         before = self.settings.manifestation
         self._arrange(settings, self.nodes)
-        statistics.exchange(norms(self.nodes), before, settings.manifestation)
+        statistics.exchange(self.nodes.modules(), before, settings.manifestation)
 
     def refine(self) -> list[Origin]:
         """Change to the next finer basis and double the steps, with theta(t) unchanged.
@@ -113,13 +111,13 @@ class ODEBlock(nn.Module):
             The origin of each parameter as (new, [(old, weight), ...]): the new parameter is the
             sum of the old ones. They come in the order of `nodes.parameters()`.
         """
-        statistics.keep(norms(self.nodes), self.settings.manifestation)
+        statistics.keep(self.nodes.modules(), self.settings.manifestation)
         old_parameters = [list(node.parameters()) for node in self.nodes]
         finer, rows = self.basis.refine()
         nodes = in_basis(self.nodes, self.basis, finer, rows)
         settings = replace(self.settings, basis=finer, n_time_steps=2 * self.n_time_steps)
         self._arrange(settings, nodes)
-        statistics.take(norms(nodes), settings.manifestation)
+        statistics.take(nodes.modules(), settings.manifestation)
         self.n_refined += 1
         return [
             (parameter, [(old_parameters[k][i], float(weight)) for k, weight in row])

@@ -53,6 +53,11 @@ class DepthTime:
         return _common([block.scheme for block in self.blocks])
 
     @property
+    def is_adaptive(self) -> bool:
+        """True if the scheme of a block chooses its own steps."""
+        return any(isinstance(block.scheme, AdaptiveScheme) for block in self.blocks)
+
+    @property
     def n_time_steps(self) -> int | None:
         """Steps that a fixed-step scheme takes through every block."""
         return _common([block.n_time_steps for block in self.blocks])

@@ -6,15 +6,16 @@ manifestations lie in rows beside them, as buffers of a submodule of the norm. S
 moved, copied, refined and projected together with it.
 
 When a network changes to another manifestation, each norm puts its statistics into the row of the
-old one, and takes those of the new one. A manifestation without a row gets those of the row that is
-nearest in cost.
+old one, and takes those of the new one. A manifestation without a row, or whose row has seen no
+batch yet, gets those of the row that is nearest in cost.
 """
 
 from collections.abc import Iterable, Sequence
 from math import inf, log
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from contnet.ode.manifestation import Manifestation
 from contnet.ode.norms import norms
@@ -30,16 +31,54 @@ class Rows(nn.Module):
     in front.
     """
 
+    num_batches_tracked: Tensor
+
     def __init__(self, norm: nn.Module, manifestations: Sequence[Manifestation]) -> None:
         super().__init__()
         self.manifestations = tuple(manifestations)
+        self._filled: list[int] | None = None
         old = rows_of(norm)
         for name, present in norm.named_buffers(recurse=False):
             rows = [
-                present if old is None else getattr(old, name)[nearest(one, old.manifestations)]
+                present if old is None else getattr(old, name)[old.nearest(one)]
                 for one in self.manifestations
             ]
             self.register_buffer(name, torch.stack(rows))
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._filled = None
+
+    def keep(self, row: int, norm: nn.Module) -> None:
+        """Put the statistics of the norm into a row."""
+        for name, present in norm.named_buffers(recurse=False):
+            getattr(self, name)[row].copy_(present)
+        if norm.training and row not in self.filled:
+            self.filled.append(row)
+
+    @property
+    def filled(self) -> list[int]:
+        """The rows that have statistics of one batch at least."""
+        if self._filled is None:  # remembered: to read a number from a GPU takes long
+            self._filled = self.num_batches_tracked.nonzero().flatten().tolist()
+        return self._filled
+
+    def nearest(self, manifestation: Manifestation) -> int:
+        """Return the row of a manifestation, or else the filled one that is nearest in cost.
+
+        The distance is the ratio of the rate evaluations. Of two rows that are equally near, the
+        one with the same scheme is nearer, then the dearer one. An adaptive scheme has no cost
+        beforehand: the dearest row, which is the most accurate, is the nearest to it.
+        """
+        wanted = _log_cost(manifestation)
+
+        def distance(row: int) -> tuple[bool, float, bool, float]:
+            kept = self.manifestations[row]
+            cost = _log_cost(kept)
+            off = -cost if wanted == inf else round(abs(cost - wanted), 9)
+            return kept != manifestation, off, kept.scheme != manifestation.scheme, -cost
+
+        return min(self.filled or range(len(self.manifestations)), key=distance)
 
 
 def provide(network: nn.Module, manifestations: Sequence[Manifestation]) -> None:
@@ -48,9 +87,8 @@ def provide(network: nn.Module, manifestations: Sequence[Manifestation]) -> None
     A new row begins as the one that is nearest in cost, or else as the present statistics.
     """
     for norm in list(norms(network)):
-        rows = Rows(norm, manifestations) if manifestations else None
-        if rows is not None:
-            norm.add_module(ROWS, rows)
+        if manifestations:
+            norm.add_module(ROWS, Rows(norm, manifestations))
         elif rows_of(norm) is not None:
             delattr(norm, ROWS)
 
@@ -64,63 +102,43 @@ def provided(network: nn.Module) -> tuple[Manifestation, ...]:
 
 
 def exchange(
-    layers: Iterable[nn.Module], before: Manifestation | None, after: Manifestation | None
+    modules: Iterable[nn.Module], before: Manifestation | None, after: Manifestation | None
 ) -> None:
-    """Let norms change from the statistics of one manifestation to those of another.
+    """Let the norms among modules change from the statistics of one manifestation to another's.
 
     A manifestation is None where ODE blocks differ in it. Nothing is kept, or taken, for it.
     """
     if before != after:
-        layers = list(layers)
-        keep(layers, before)
-        take(layers, after)
+        with_rows = [module for module in modules if rows_of(module) is not None]
+        keep(with_rows, before)
+        take(with_rows, after)
 
 
 @torch.no_grad()
-def keep(layers: Iterable[nn.Module], manifestation: Manifestation | None) -> None:
-    """Put the present statistics of norms into the rows of a manifestation that has them."""
-    for norm in layers:
+def keep(modules: Iterable[nn.Module], manifestation: Manifestation | None) -> None:
+    """Put the present statistics of the norms among modules into the row of a manifestation."""
+    for norm in modules:
         rows = rows_of(norm)
         if rows is not None and manifestation in rows.manifestations:
-            row = rows.manifestations.index(manifestation)
-            for name, present in norm.named_buffers(recurse=False):
-                getattr(rows, name)[row].copy_(present)
+            rows.keep(rows.manifestations.index(manifestation), norm)
 
 
 @torch.no_grad()
-def take(layers: Iterable[nn.Module], manifestation: Manifestation | None) -> None:
-    """Let norms compute with the statistics of a manifestation, where they keep any."""
-    for norm in layers:
+def take(modules: Iterable[nn.Module], manifestation: Manifestation | None) -> None:
+    """Let the norms among modules compute with the statistics of a manifestation."""
+    for norm in modules:
         rows = rows_of(norm)
         if rows is not None and manifestation is not None:
-            row = nearest(manifestation, rows.manifestations)
-            for name, present in norm.named_buffers(recurse=False):
-                present.copy_(getattr(rows, name)[row])
+            row = rows.nearest(manifestation)
+            for name, _ in list(norm.named_buffers(recurse=False)):
+                # Another tensor: a backward pass may still need the one that is replaced.
+                setattr(norm, name, getattr(rows, name)[row].clone())
 
 
-def rows_of(norm: nn.Module) -> Rows | None:
-    """Return the rows of a norm, None if it keeps the present statistics alone."""
-    rows = getattr(norm, ROWS, None)
+def rows_of(module: nn.Module) -> Rows | None:
+    """Return the rows of a norm; None for other modules, and if it has present statistics alone."""
+    rows = getattr(module, ROWS, None)
     return rows if isinstance(rows, Rows) else None
-
-
-def nearest(manifestation: Manifestation, kept: Sequence[Manifestation]) -> int:
-    """Return the index of a manifestation, or of the one that is nearest to it in cost.
-
-    The distance is the ratio of the rate evaluations. Of two that are equally near, the one with
-    the same scheme is nearer, then the dearer one. An adaptive scheme has no cost beforehand: the
-    dearest, which is the most accurate, is the nearest to it.
-    """
-    if manifestation in kept:
-        return kept.index(manifestation)
-    wanted = _log_cost(manifestation)
-
-    def distance(row: int) -> tuple[float, bool, float]:
-        cost = _log_cost(kept[row])
-        off = -cost if wanted == inf else abs(cost - wanted)
-        return round(off, 9), kept[row].scheme != manifestation.scheme, -cost
-
-    return min(range(len(kept)), key=distance)
 
 
 def _log_cost(manifestation: Manifestation) -> float:

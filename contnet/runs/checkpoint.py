@@ -15,7 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from contnet.errors import ConfigError
+from contnet.ode import statistics
 from contnet.ode.depth_time import Depth, depth_time
+from contnet.ode.manifestation import Manifestation
+from contnet.ode.schemes import find_scheme
 from contnet.runs import schema
 from contnet.runs.archive import Archive
 from contnet.runs.atomic import write_atomically
@@ -37,12 +40,15 @@ class Record:
         depth: the depth of each ODE block; empty if the network has none.
         position: within an epoch, the sums of the training metrics of each process; None at the
             end of an epoch.
+        manifestations: those that the norms keep statistics of; empty unless the network is trained
+            in several.
     """
 
     config: dict[str, Any]
     classes: tuple[str, ...]
     depth: tuple[Depth, ...]
     position: list[dict[str, Any]] | None = None
+    manifestations: tuple[Manifestation, ...] = ()
 
     @classmethod
     def of(cls, checkpoint: dict[str, Any]) -> Self:
@@ -53,7 +59,12 @@ class Record:
         """
         content = dict(checkpoint[KEY])
         depth = tuple(Depth(**block) for block in content.pop("depth"))
-        return cls(classes=tuple(content.pop("classes")), depth=depth, **content)
+        manifestations = tuple(
+            Manifestation(find_scheme(one["scheme"]), one["n_time_steps"])
+            for one in content.pop("manifestations", [])  # earlier checkpoints have none
+        )
+        classes = tuple(content.pop("classes"))
+        return cls(classes=classes, depth=depth, manifestations=manifestations, **content)
 
     def put(self, checkpoint: dict[str, Any]) -> None:
         """Write the record into a checkpoint, in place of an earlier one."""
@@ -62,6 +73,10 @@ class Record:
             "classes": list(self.classes),
             "depth": [asdict(block) for block in self.depth],
             "position": self.position,
+            "manifestations": [
+                {"scheme": one.name, "n_time_steps": one.n_time_steps}
+                for one in self.manifestations
+            ],
         }
 
 
@@ -132,7 +147,7 @@ def with_weights(checkpoint: dict[str, Any], network: nn.Module) -> dict[str, Te
 
 
 def resize(network: nn.Module, record: Record, n_time_steps_per: int) -> None:
-    """Resize a network to the depth of a checkpoint, so that its weights fit.
+    """Resize a network to the depth of a checkpoint, so that its weights and statistics fit.
 
     The number of steps is the checkpoint's, times the ratio of `n_time_steps_per` to the value that
     the checkpoint's run had. A network without depth-time, or with another number of ODE blocks,
@@ -156,6 +171,7 @@ def resize(network: nn.Module, record: Record, n_time_steps_per: int) -> None:
             for block in record.depth
         )
     )
+    statistics.provide(network, record.manifestations)
 
 
 def steps_per_node(config: Any) -> int:

@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from contnet.ode.bases import BASES
+from contnet.ode.schemes import SCHEMES
 from contnet.runs.value_rules import (
     Rule,
     boolean,
@@ -39,6 +40,9 @@ MOST_ADAPTIVE_STEPS = 2**16
 
 MOST_TOGETHER = 2**18
 """Steps of an ODE block times the square of the nodes that make up theta at one time."""
+
+MOST_MANIFESTATIONS = 64
+"""Manifestations that a network is trained in."""
 
 MOST_EPOCHS = 10**9
 
@@ -153,6 +157,8 @@ DEPTH: dict[str, Rule] = {
     "n_refined": integer(0, 64),
 }
 
+MANIFESTATION = keys({"scheme": one_of(*SCHEMES), "n_time_steps": STEPS})
+
 
 def _record(place: str, value: Any) -> None:
     keys(
@@ -161,12 +167,14 @@ def _record(place: str, value: Any) -> None:
             "classes": each(text, minimum=2, maximum=MOST_CLASSES),
             "depth": each(keys(DEPTH)),
             "position": optional(each(mapping(mapping(tensor)))),
-        }
+        },
+        {"manifestations": each(MANIFESTATION, maximum=MOST_MANIFESTATIONS)},
     )(place, value)
     n_settings = sum(1 for _ in values(value["config"]))
     require(n_settings <= MOST_SETTINGS, f"{place}.config", f"at most {MOST_SETTINGS} values")
     CONFIG(f"{place}.config", value["config"])
-    require(len(value) == 4, place, "a record of config, classes, depth and position")
+    known = {"config", "classes", "depth", "position", "manifestations"}
+    require(value.keys() <= known, place, f"a record of {', '.join(sorted(known))}")
     for i, block in enumerate(value["depth"]):
         require(len(block) == len(DEPTH), f"{place}.depth[{i}]", "a depth of four values")
 

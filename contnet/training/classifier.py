@@ -1,6 +1,5 @@
 """The LightningModule: a network, its loss, its metrics and its optimizer."""
 
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -12,13 +11,16 @@ from torch.optim import Optimizer
 
 from contnet.data.normalise import Normalise
 from contnet.data.randomness import keyed_generator
-from contnet.errors import ConfigError
 from contnet.metrics import Score
-from contnet.ode.depth_time import depth_time
+from contnet.ode import statistics
+from contnet.ode.depth_time import DepthTime, depth_time
+from contnet.ode.manifestation import Manifestation
 from contnet.runs.checkpoint import Record, resize, steps_per_node
+from contnet.training.compilation import compile_network
+from contnet.training.idle_nodes import check_that_all_nodes_learn, zero_of_idle_nodes
+from contnet.training.manifestations import RandomManifestations, cheapest, finest
+from contnet.training.panel import Panel
 from contnet.training.schedulers import Spanning
-
-log = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, Tensor]
 
@@ -38,6 +40,9 @@ class Classifier(LightningModule):
             (Szegedy et al. 2016). The logged loss is not smoothed.
         compile_for: the number of images of the training batches for which the network is compiled;
             None compiles nothing.
+        manifestations: the set that a manifestation is drawn from for each training batch; None
+            trains in the one that the network has. Validation and test report accuracies of the
+            set as well, and each manifestation has batch-norm statistics of its own.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Classifier(LightningModule):
         seed: int = 0,
         label_smoothing: float = 0.0,
         compile_for: int | None = None,
+        manifestations: RandomManifestations | None = None,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=normalise.memory_format)
@@ -65,6 +71,11 @@ class Classifier(LightningModule):
         self.seed = seed
         self.label_smoothing = label_smoothing
         self.compile_for = compile_for
+        self.manifestations = manifestations
+        self.n_f_evals: int | None = None
+        """Rate evaluations of the last training batch, where batches differ in them."""
+        self.panel = Panel(len(self.classes))
+        self.provide_statistics(self.network)
         self._eagerly = False
         self._logged_pass: tuple[str, int] | None = None
 
@@ -86,14 +97,37 @@ class Classifier(LightningModule):
         return torch.compiler.set_stance("force_eager") if self._eagerly else nullcontext()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits = self._step("train", batch, batch_idx)
-        return nn.functional.cross_entropy(logits, batch[1], label_smoothing=self.label_smoothing)
+        depth = depth_time(self.network)
+        idle: Tensor | float = 0.0
+        with self._drawn(depth, batch_idx):
+            logits = self._step("train", batch, batch_idx)
+            if depth is not None:
+                varies = self.manifestations is not None or depth.is_adaptive
+                self.n_f_evals = depth.n_f_evals if varies else None
+                idle = zero_of_idle_nodes(depth) if self.manifestations is not None else 0.0
+        loss = nn.functional.cross_entropy(logits, batch[1], label_smoothing=self.label_smoothing)
+        return loss + idle
+
+    def _drawn(self, depth: DepthTime | None, batch_idx: int) -> AbstractContextManager[None]:
+        """Open a context in which the network has the manifestation that is drawn for a batch."""
+        if depth is None or self.manifestations is None:
+            return nullcontext()
+        epoch = self.current_epoch
+        return depth.manifested(self.manifestations.drawn(epoch, batch_idx, depth.n_refined))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._step("val", batch, batch_idx)
+        self._judge("val", batch, batch_idx)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._step("test", batch, batch_idx)
+        self._judge("test", batch, batch_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        if self._members(self.network):
+            score: Any = self.scores["val_score"]
+            metrics = [score.accuracy, *self.panel.accuracies.values()]
+            accuracies = torch.stack([accuracy.compute() for accuracy in metrics])
+            self.log("val_accuracy_mean", accuracies.mean())
+            self.log("val_accuracy_min", accuracies.min())
 
     def _step(self, split: str, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
@@ -112,49 +146,77 @@ class Classifier(LightningModule):
             )
         return logits
 
+    def _judge(self, split: str, batch: Batch, batch_idx: int) -> None:
+        """Score a batch in the present manifestation, and in those of the set."""
+        is_first = batch_idx == 0
+        logits = self._step(split, batch, batch_idx)
+        depth = depth_time(self.network)
+        members = self._members(self.network)
+        if depth is None or not members:
+            return
+        if is_first:
+            of_all = {f"{one.name}_{one.n_time_steps}": one for one in members}
+            # Each epoch has a validation, so it must cost little.
+            few = {"cheapest": cheapest(members), "finest": finest(members)}
+            self.panel.begin(of_all if split == "test" else few, self.device)
+            for name, accuracy in self.panel.accuracies.items():
+                self.log(
+                    f"{split}_accuracy_{name}",
+                    accuracy,
+                    on_step=False,
+                    on_epoch=True,
+                    batch_size=len(batch[1]),
+                    metric_attribute=f"panel.scores.{name}.accuracy",
+                )
+        self.panel.update(self.forward, depth, *batch, logits)
+
+    def _members(self, network: nn.Module) -> tuple[Manifestation, ...]:
+        depth = depth_time(network)
+        if self.manifestations is None or depth is None:
+            return ()
+        return self.manifestations.members(depth.n_refined)
+
+    def provide_statistics(self, network: nn.Module) -> None:
+        """Let the norms of a network of this run keep statistics of each manifestation."""
+        members = self._members(network)
+        if statistics.provided(network) != members:
+            statistics.provide(network, members)
+
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.network)
         return {"optimizer": optimizer, "lr_scheduler": self.make_schedule(optimizer)}
 
     def on_fit_start(self) -> None:
-        self._check_that_all_nodes_learn()
+        if self.manifestations is None:
+            check_that_all_nodes_learn(self.network, self.trainer.world_size)
         for config in self.trainer.lr_scheduler_configs:
             if isinstance(config.scheduler, Spanning) and self.trainer.max_epochs is not None:
                 config.scheduler.span(self.trainer.max_epochs, self.trainer.max_steps)
+        self.provide_statistics(self.network)  # a checkpoint may have had those of another set
         self.recompile()
-
-    def _check_that_all_nodes_learn(self) -> None:
-        depth = depth_time(self.network)
-        for block in depth.blocks if depth else ():
-            if not block.unvisited:
-                continue
-            nodes = ", ".join(map(str, block.unvisited))
-            idle = f"{block.scheme.name} in {block.n_time_steps} steps never looks up node {nodes}"
-            if self.trainer.world_size > 1:
-                raise ConfigError(
-                    f"scheme must make use of all nodes to train on several devices; {idle}"
-                )
-            log.warning(
-                f"{idle} of the {block.n_basis} with the basis {block.basis.name}: "
-                "it will not learn"
-            )
-            return
 
     def recompile(self) -> None:
         """Compile the network at its present depth, unless `compile_for` is None."""
         if self.compile_for is None:
             return
-        # Without a reset each depth would count against the limit of recompilations.
-        torch.compiler.reset()
         self.normalise.compile(dynamic=False)
-        self.network.compile(
-            **how_to_compile(self.network, self.device, self.trainer.accumulate_grad_batches)
+        compile_network(
+            self.network,
+            self.device,
+            self.trainer.accumulate_grad_batches,
+            in_parts=self.manifestations is not None,
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         depth = depth_time(self.network)
         position = None if self.trainer.is_last_batch else self._train_score().gathered()
-        Record(self.config, self.classes, depth.depths if depth else (), position).put(checkpoint)
+        Record(
+            self.config,
+            self.classes,
+            depth.depths if depth else (),
+            position,
+            statistics.provided(self.network),
+        ).put(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.resize(self.network, checkpoint)
@@ -180,17 +242,3 @@ class Classifier(LightningModule):
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
-
-
-def how_to_compile(
-    network: nn.Module, device: torch.device, accumulate_grad_batches: int = 1
-) -> dict[str, Any]:
-    """Return the arguments of `torch.compile` for training: CUDA graphs on a GPU, where possible.
-
-    Each run of a CUDA graph overwrites the gradients and states of its last run. So gradients can
-    be neither accumulated nor computed with recomputed states.
-    """
-    depth = depth_time(network)
-    gradients = {block.gradient for block in depth.blocks} if depth else set()
-    as_graphs = device.type == "cuda" and accumulate_grad_batches == 1 and gradients <= {"backprop"}
-    return {"dynamic": False, "mode": "reduce-overhead" if as_graphs else None}

@@ -5,6 +5,7 @@ from pytorch_lightning import Trainer
 
 from contnet import ADAPTIVE_SCHEMES, SCHEMES
 from contnet.commands import build
+from contnet.commands.depth import warn_of_long_steps
 from contnet.ode.depth_time import depth_time
 from tests.configuration import NAMED, composed, options
 
@@ -66,7 +67,7 @@ def test_a_step_of_many_residuals_at_once_is_worth_a_warning(
 ) -> None:
     def prepare(*overrides: str) -> None:
         config = composed("model.time_epsilon=8", *overrides)
-        build.warn_of_long_steps(config.model, build.network(config.model, Shape(10)))
+        warn_of_long_steps(config.model, build.network(config.model, Shape(10)))
 
     for harmless in ("model.initial_time_d=4", "model.use_skipinit=true", "scheme=dopri5"):
         prepare(harmless)

@@ -37,9 +37,11 @@ class ExponentialAverage(WeightAveraging):
         average = self._average_model
         return None if average is None else average.module
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         # Lightning copies the module before it moves the weights to their device.
         self._averaged.to(pl_module.device)
+        # A checkpoint may have had batch-norm statistics of other manifestations than this run.
+        pl_module.provide_statistics(self._averaged.network)
         # Not earlier: counting the steps sets up the loader, which must have been resumed by then.
         n_steps = max(1, self.window * trainer.estimated_stepping_batches)
         self._decayed_sum = get_ema_multi_avg_fn(1 - 1 / n_steps)

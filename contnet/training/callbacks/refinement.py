@@ -103,6 +103,7 @@ class DepthRefinement(Callback):
             carry_state(
                 optimizer, pl_module.network, origins, carry=self.optimizer_state == "carry"
             )
+        pl_module.provide_statistics(pl_module.network)
         _wrap_again(trainer)
         pl_module.recompile()
         self._report(trainer, before, self._snapshot(trainer, pl_module, depth))

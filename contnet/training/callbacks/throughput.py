@@ -8,14 +8,13 @@ from torch import nn
 
 from contnet.metrics import n_parameters
 from contnet.ode.depth_time import depth_time
-from contnet.ode.schemes import AdaptiveScheme
 
 
 class Throughput(Callback):
     """Logs images/s, learning rate, number of parameters and depth, once an epoch.
 
-    With an adaptive scheme, it also logs `n_f_evals`: the rate evaluations of a forward pass, as
-    the mean over the training batches of the epoch.
+    Where batches differ in their number of rate evaluations, it also logs the mean over the
+    training batches of the epoch as `n_f_evals`.
 
     `n_images` and `train_seconds` are the totals of the run, including the part before a resume.
     Validation and checkpoints do not count as seconds of training.
@@ -59,9 +58,8 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        depth = depth_time(pl_module.network)
-        if depth and any(isinstance(block.scheme, AdaptiveScheme) for block in depth.blocks):
-            self._epoch_evals += depth.n_f_evals
+        if pl_module.n_f_evals is not None:
+            self._epoch_evals += pl_module.n_f_evals
             self._epoch_passes += 1
         self._epoch_images += len(batch[1]) * trainer.world_size
         self._epoch_end = time.perf_counter()

@@ -1,0 +1,162 @@
+"""What a configuration asks of depth-time: its refinement, and the manifestations to train in."""
+
+import logging
+from collections.abc import Iterable
+from itertools import product
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from contnet import arguments
+from contnet.commands.failures import config_errors
+from contnet.errors import ConfigError
+from contnet.ode.depth_time import DepthTime, depth_time
+from contnet.ode.manifestation import Manifestation
+from contnet.ode.schemes import SCHEMES, Scheme
+from contnet.runs.schema import MOST_MANIFESTATIONS, MOST_STEPS
+from contnet.training.callbacks.refinement import DepthRefinement
+from contnet.training.manifestations import RandomManifestations
+
+log = logging.getLogger(__name__)
+
+DIVERGING_STEP = 4
+"""A ContinuousNet with batch norm and one node diverges with steps of this length at lr = 0.1."""
+
+
+def check_depth(config: DictConfig, network: nn.Module) -> None:
+    """Check what a configuration asks of the depth-time of a network.
+
+    Raises:
+        ConfigError: if a value is not allowed, or the network has no depth-time and it is needed.
+    """
+    depth = depth_time(network)
+    if config.refine.epochs or depth is not None:
+        refinement(config, network, probe=(), probe_name="")
+    random = random_manifestations(config, network)
+    n_refinements = len(config.refine.epochs)
+    if depth is not None:
+        _check_final_depth(depth, n_refinements)
+        for member in random.members(n_refinements) if random else ():
+            _check_member(depth, member, n_refinements)
+
+
+def _check_final_depth(depth: DepthTime, n_refinements: int) -> None:
+    """Check that checkpoints can hold the depth that a network has after its refinements."""
+    for block in depth.blocks:
+        n_time_steps, basis = block.n_time_steps * 2**n_refinements, block.basis
+        if n_time_steps > MOST_STEPS:
+            raise ConfigError(
+                "scheme.n_time_steps_per, model.initial_time_d and refine.epochs must lead to at "
+                f"most {MOST_STEPS} time steps, got {n_time_steps}"
+            )
+        try:
+            for _ in range(n_refinements):
+                basis = type(basis)(basis.n_refined)
+        except ValueError as error:
+            raise ConfigError(f"refine.epochs must be fewer; {error}") from error
+
+
+def _check_member(depth: DepthTime, member: Manifestation, n_refinements: int) -> None:
+    n_time_steps = member.n_time_steps or 0
+    if n_time_steps > MOST_STEPS:
+        raise ConfigError(
+            "manifestations.n_time_steps and refine.epochs must lead to at most "
+            f"{MOST_STEPS} time steps, got {n_time_steps}"
+        )
+    with config_errors("manifestations"):
+        for block in depth.blocks:
+            block.settings.manifested(member.scheme, n_time_steps // 2**n_refinements, None, None)
+
+
+def refinement(
+    config: DictConfig, network: nn.Module, probe: Iterable[Any], probe_name: str
+) -> DepthRefinement:
+    """Return the callback that refines a network while it trains.
+
+    Args:
+        config: the configuration.
+        network: the network to refine.
+        probe: batches of images and labels to report the accuracy on.
+        probe_name: the name of these images in the report.
+
+    Raises:
+        ConfigError: if the network has no depth-time, or a key of `refine` is not allowed.
+    """
+    if depth_time(network) is None:
+        name = type(network).__name__
+        raise ConfigError(f"refine.epochs must be [] for {name}, which has no depth-time")
+    options: Any = OmegaConf.to_container(config.refine)
+    with config_errors("refine"):
+        return DepthRefinement(
+            **options,
+            n_epochs=config.trainer.max_epochs,
+            seed=config.seed,
+            probe=probe,
+            probe_name=probe_name,
+        )
+
+
+def random_manifestations(config: DictConfig, network: nn.Module) -> RandomManifestations | None:
+    """Return the manifestations to draw from while training; None to train in one.
+
+    Raises:
+        ConfigError: if a key of `manifestations` is not allowed, or the network has no depth-time.
+    """
+    keys: Any = OmegaConf.to_container(config.manifestations)
+    if not any(value is not None for value in keys.values()):
+        return None
+    if depth_time(network) is None:
+        name = type(network).__name__
+        raise ConfigError(f"manifestations must be trained for {name}, which has no depth-time")
+    with config_errors("manifestations"):
+        return RandomManifestations(
+            _pairs(keys), keys["draw"], seed=config.seed, n_epochs=config.trainer.max_epochs
+        )
+
+
+def _pairs(keys: dict[str, Any]) -> list[Manifestation]:
+    """Return the manifestations that the keys of the group list, each once."""
+    pairs = keys["pairs"]
+    if pairs is None:
+        pairs = product(*(_listed(name, keys[name]) for name in ("schemes", "n_time_steps")))
+    elif not isinstance(pairs, list) or not all(isinstance(p, list) and len(p) == 2 for p in pairs):
+        raise ValueError(
+            f"pairs must be a list of pairs such as [[euler, 1], [rk4_classic, 2]], got {pairs!r}"
+        )
+    found = [
+        Manifestation(
+            SCHEMES[arguments.one_of("schemes", scheme, SCHEMES)],
+            arguments.integer("n_time_steps", n_time_steps, minimum=1),
+        )
+        for scheme, n_time_steps in pairs
+    ]
+    if not 1 <= len(set(found)) <= MOST_MANIFESTATIONS:
+        raise ValueError(f"pairs must be from 1 to {MOST_MANIFESTATIONS}, got {len(set(found))}")
+    return list(dict.fromkeys(found))
+
+
+def _listed(name: str, value: Any) -> list[Any]:
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"{name} must be a list with at least one member, got {value!r}")
+    return value
+
+
+def warn_of_long_steps(model: DictConfig, network: nn.Module) -> None:
+    """Log a warning if the steps are so long that training is likely to diverge.
+
+    SkipInit is left out, because it starts with a residual of 0, and so are adaptive schemes.
+    """
+    depth = depth_time(network)
+    if depth is None or model.get("use_skipinit", False):
+        return
+    fixed = [block for block in depth.blocks if isinstance(block.scheme, Scheme)]
+    block = max(fixed, key=lambda block: block.epsilon / block.n_time_steps, default=None)
+    if block is None or block.epsilon / block.n_time_steps < DIVERGING_STEP:
+        return
+    steps = "1 step" if block.n_time_steps == 1 else f"{block.n_time_steps} steps"
+    log.warning(
+        f"model.time_epsilon={block.epsilon:g} in {steps} is likely to diverge: a step adds "
+        f"{block.epsilon / block.n_time_steps:g} times the residual; "
+        "set model.use_skipinit=true or take more steps"
+    )

@@ -1,0 +1,87 @@
+"""Training in many manifestations, so that one set of weights serves every depth.
+
+For each batch one manifestation is drawn from a set. The loss of the run is then the mean over the
+set, and the network learns to need no particular scheme and number of steps. Sources of the idea:
+slimmable networks (Yu et al. 2019, arXiv 1812.08928 and 1903.05134), which share weights among
+widths, and training with a random number of recurrences (Geiping et al. 2025, arXiv 2502.05171).
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from contnet import arguments
+from contnet.data.randomness import keyed_generator
+from contnet.ode.manifestation import Manifestation
+
+DRAWS = {"uniform": (0.0, 0.0), "inverse_cost": (1.0, 1.0), "coarse_to_fine": (1.0, 0.0)}
+"""How manifestations are drawn: in proportion to a power of 1 / (rate evaluations).
+
+The powers are those at the beginning and at the end of the run, with a linear change between them.
+"""
+
+DRAWING = 0x6D616E69
+"""Part of the key of the random numbers, which parts them from those of dropout."""
+
+
+class RandomManifestations:
+    """A set of manifestations, of which one is drawn for each training batch.
+
+    The draw is a function of seed, epoch and batch. So it is equal in all processes, and in a run
+    that was resumed, also within an epoch.
+
+    Args:
+        start: the manifestations at the depth that the network starts with. They have fixed steps.
+            A refinement doubles their steps.
+        draw: a name in `DRAWS`.
+        seed: seed of the draws.
+        n_epochs: length of the run.
+
+    Raises:
+        ValueError: if there is no such way to draw, or a manifestation has no fixed steps.
+    """
+
+    def __init__(self, start: Sequence[Manifestation], draw: str, seed: int, n_epochs: int) -> None:
+        self.start = tuple(start)
+        self.powers = DRAWS[arguments.one_of("draw", draw, DRAWS)]
+        self.seed = seed
+        self.n_epochs = n_epochs
+        if not self.start or any(one.n_f_evals is None for one in self.start):
+            raise ValueError(
+                "manifestations must be one or more schemes with fixed steps, got "
+                f"{'; '.join(map(str, self.start)) or 'none'}"
+            )
+
+    def members(self, n_refined: int) -> tuple[Manifestation, ...]:
+        """Return the manifestations of a network that was refined `n_refined` times."""
+        return tuple(
+            Manifestation(one.scheme, (one.n_time_steps or 0) * 2**n_refined) for one in self.start
+        )
+
+    def drawn(self, epoch: int, batch: int, n_refined: int) -> Manifestation:
+        """Return the manifestation of a batch of an epoch, both counted from 0."""
+        generator = keyed_generator(self.seed, epoch, batch, DRAWING)
+        row = torch.multinomial(self.probabilities(epoch), 1, generator=generator)
+        return self.members(n_refined)[int(row)]
+
+    def probabilities(self, epoch: int) -> torch.Tensor:
+        """Return the probability of each manifestation in an epoch."""
+        begin, end = self.powers
+        power = begin + (end - begin) * epoch / max(1, self.n_epochs - 1)
+        costs = torch.tensor([one.n_f_evals for one in self.start], dtype=torch.float64)
+        weights = costs**-power
+        return weights / weights.sum()
+
+
+def cheapest(members: Sequence[Manifestation]) -> Manifestation:
+    """Return the manifestation of the fewest rate evaluations; of several, the first."""
+    return min(members, key=_cost)
+
+
+def finest(members: Sequence[Manifestation]) -> Manifestation:
+    """Return the manifestation of the most rate evaluations; of several, the first."""
+    return max(members, key=_cost)
+
+
+def _cost(manifestation: Manifestation) -> int:
+    return manifestation.n_f_evals or 0
