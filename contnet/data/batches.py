@@ -6,6 +6,9 @@ of a run that was never stopped, whatever the number of workers. The shares of s
 together are the batches of one process.
 """
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -171,5 +174,26 @@ def batch_loader(
         batch_size=None,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
+        worker_init_fn=_end_with_the_run,
         pin_memory=torch.cuda.is_available(),
     )
+
+
+def _end_with_the_run(worker: int) -> None:
+    """Let a process that prepares batches ignore signals, except SIGTERM of the process it is of.
+
+    A cluster or a terminal sends a signal to all processes of a run. The one that trains still
+    needs batches until it has saved its state.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # macOS has none
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_wait_for_the_end, daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
+    """End this process when SIGTERM comes from its parent."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -1,3 +1,6 @@
+import multiprocessing
+import subprocess
+
 import pytest
 import torch
 from torchvision.transforms import functional
@@ -90,3 +93,20 @@ def test_a_loader_goes_on_with_the_next_batch_of_the_same_order() -> None:
         assert [labels.tolist() for _, labels in resumed] == through[2:]
         resumed.sampler.set_epoch(5)
         assert len([labels for _, labels in resumed]) == len(resumed) == 5
+
+
+def test_processes_that_prepare_batches_outlive_the_signals_that_end_a_run() -> None:
+    before = set(multiprocessing.active_children())
+    labels = torch.arange(16)
+    images = ArrayImages(torch.zeros(16, 4, 4, 1, dtype=torch.uint8), labels)
+    loader = batch_loader(images, 1, num_workers=1)
+    drawn = iter(loader)
+    assert next(drawn)[1].tolist() == [0]
+    (worker,) = set(multiprocessing.active_children()) - before
+    for name in ("TERM", "HUP", "USR1", "USR2", "INT"):  # as a cluster or a terminal sends it
+        subprocess.run(["kill", f"-{name}", str(worker.pid)], check=True)
+    assert torch.cat([of_one for _, of_one in drawn]).tolist() == labels[1:].tolist()
+    assert worker.is_alive()
+    worker.terminate()  # as the loader does where a process does not end by itself
+    worker.join(timeout=10)
+    assert worker.exitcode == 0
