@@ -133,7 +133,8 @@ def _log(logger: Logger, parameters: dict[str, Any], final: dict[str, float]) ->
 def _show(result: dict[str, Any], folder: Path, start: Path, checkpoint: Path | None) -> None:
     table = Table("", "", show_header=False)
     table.columns[1].overflow = "fold"
-    for name in ("test_accuracy", "test_loss", "val_accuracy"):
+    of_manifestations = [name for name in result if "_accuracy_" in name]
+    for name in ("test_accuracy", "test_loss", "val_accuracy", *of_manifestations):
         if name in result:
             table.add_row(name, f"{result[name]:.4f}")
     table.add_row("parameters", f"{result['parameters']:,}")

@@ -28,43 +28,46 @@ class Rows(nn.Module):
     """The running statistics of a norm in each of `manifestations`, one row each.
 
     Every buffer of the norm has one of the same name here, with a dimension for the manifestations
-    in front.
+    in front. `trained` says which rows have been used in training.
     """
 
-    num_batches_tracked: Tensor
+    trained: Tensor
 
     def __init__(self, norm: nn.Module, manifestations: Sequence[Manifestation]) -> None:
         super().__init__()
         self.manifestations = tuple(manifestations)
-        self._filled: list[int] | None = None
+        self._usable: list[int] | None = None
         old = rows_of(norm)
-        for name, present in norm.named_buffers(recurse=False):
+        present = dict(norm.named_buffers(recurse=False))
+        present["trained"] = torch.zeros_like(present["running_mean"][0], dtype=torch.bool)
+        for name, buffer in present.items():
             rows = [
-                present if old is None else getattr(old, name)[old.nearest(one)]
+                buffer if old is None else getattr(old, name)[old.nearest(one)]
                 for one in self.manifestations
             ]
             self.register_buffer(name, torch.stack(rows))
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._filled = None
+        self._usable = None
 
     def keep(self, row: int, norm: nn.Module) -> None:
         """Put the statistics of the norm into a row."""
         for name, present in norm.named_buffers(recurse=False):
             getattr(self, name)[row].copy_(present)
-        if norm.training and row not in self.filled:
-            self.filled.append(row)
+        if norm.training and row not in self.usable:
+            self.trained[row] = True
+            self.usable.append(row)
 
     @property
-    def filled(self) -> list[int]:
-        """The rows that have statistics of one batch at least."""
-        if self._filled is None:  # remembered: to read a number from a GPU takes long
-            self._filled = self.num_batches_tracked.nonzero().flatten().tolist()
-        return self._filled
+    def usable(self) -> list[int]:
+        """The rows that have been used in training."""
+        if self._usable is None:  # remembered: to read a value from a GPU takes long
+            self._usable = self.trained.nonzero().flatten().tolist()
+        return self._usable
 
     def nearest(self, manifestation: Manifestation) -> int:
-        """Return the row of a manifestation, or else the filled one that is nearest in cost.
+        """Return the row of a manifestation, or else the usable one that is nearest in cost.
 
         The distance is the ratio of the rate evaluations. Of two rows that are equally near, the
         one with the same scheme is nearer, then the dearer one. An adaptive scheme has no cost
@@ -78,7 +81,7 @@ class Rows(nn.Module):
             off = -cost if wanted == inf else round(abs(cost - wanted), 9)
             return kept != manifestation, off, kept.scheme != manifestation.scheme, -cost
 
-        return min(self.filled or range(len(self.manifestations)), key=distance)
+        return min(self.usable or range(len(self.manifestations)), key=distance)
 
 
 def provide(network: nn.Module, manifestations: Sequence[Manifestation]) -> None:
