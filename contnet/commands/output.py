@@ -19,18 +19,15 @@ class _MayBreak(io.FileIO):
         try:
             return super().write(content)
         except BrokenPipeError:
-            unread = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(unread, self.fileno())
-            os.close(unread)
-            hang_up()
+            hang_up()  # each time: at the first one, the run may not train yet
             return len(content)
 
 
 def survive_broken_pipes() -> None:
     """Let standard output and errors be pipes that break.
 
-    From then on nothing is shown, and a run that trains is stopped as if its terminal had been
-    closed: it saves its state first.
+    From then on nothing is shown, and a run that trains, or begins to, is stopped as if its
+    terminal had been closed: it saves its state first.
     """
     sys.stdout, sys.stderr = _surviving(sys.stdout), _surviving(sys.stderr)
 

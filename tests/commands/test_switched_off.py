@@ -1,11 +1,15 @@
 """What is switched off is not reported as there, and a run that ends early says why."""
 
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from contnet.commands.output import survive_broken_pipes
 from tests.conftest import Run
 from tests.outcomes import LAST, assert_same_end, load, result, rows
 from tests.processes import ROOT, environment
@@ -104,17 +108,44 @@ def test_a_schedule_by_steps_spans_the_steps_that_the_run_takes(
     assert group["lr"] < 1e-4
 
 
+@pytest.fixture
+def hang_up() -> Iterator[None]:
+    """Let SIGHUP be neither ignored nor handled, although the tests may run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hang_up")
+def test_a_run_that_begins_to_train_after_its_reader_has_left_is_told_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read, write = os.pipe()
+    heard: list[int] = []
+    with os.fdopen(write, "w", closefd=False) as pipe, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", pipe)
+        patch.setattr(sys, "stderr", sys.stderr)
+        survive_broken_pipes()
+        os.close(read)
+        print("before it trains", flush=True)
+        signal.signal(signal.SIGHUP, lambda number, frame: heard.append(number))
+        print("while it trains", flush=True)
+    os.close(write)
+    assert heard == [signal.SIGHUP]
+
+
 @pytest.mark.long
+@pytest.mark.usefixtures("hang_up")
 def test_a_run_whose_output_nobody_reads_any_more_saves_and_ends_without_a_traceback(
     tmp_path: Path,
 ) -> None:
-    options = (*TINY, "epochs=10000", "trainer.limit_train_batches=2")
+    options = (*TINY, "epochs=500", "trainer.limit_train_batches=2")
     command = [sys.executable, str(ROOT / "train.py"), *options]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, cwd=tmp_path, env=environment(), text=True, **streams) as train:
         assert train.stdout is not None
         assert train.stderr is not None
-        assert train.stdout.readline().startswith("epoch 1/10000")
+        assert train.stdout.readline().startswith("epoch 1/500")
         train.stdout.close()
         told = train.stderr.read()
     assert train.returncode == 75, told
