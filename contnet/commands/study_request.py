@@ -85,6 +85,7 @@ def _plan(config: DictConfig) -> Plan:
         convergence=sweep.value("convergence", arguments.boolean),
         n_basis=project.list("n_basis", positive_integer),
         bases=project.list("basis", basis),
+        seen=True,
     )
     with config_errors("project"):
         for name, n_basis in product(plan.bases or [], plan.n_basis or []):

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from contnet.ode import statistics
 from contnet.ode.block import ODEBlock
 from contnet.ode.depth_time import depth_time
 from contnet.ode.schemes import SCHEMES, AdaptiveScheme, Scheme
@@ -71,7 +72,9 @@ def network_convergence(
     """Return the convergence of every ODE block with every fixed-step scheme.
 
     Each block starts from the states that the images have when they reach it, in the present
-    manifestation of the network. The network is not changed.
+    manifestation of the network. Its norms keep the statistics of that manifestation throughout:
+    with statistics of each number of steps, each would solve another equation. The network is not
+    changed.
 
     Args:
         network: any module that contains ODE blocks.
@@ -79,6 +82,7 @@ def network_convergence(
         schemes: schemes to integrate with; adaptive ones are ignored.
     """
     network = copy.deepcopy(network).double().eval()
+    statistics.provide(network, [])
     fixed = [scheme for scheme in schemes if isinstance(scheme, Scheme)]
     return [
         found

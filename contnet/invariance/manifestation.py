@@ -1,4 +1,4 @@
-"""The manifestations of a network: the one that it is in, and those that a sweep evaluates."""
+"""The manifestations of a network: its present one, those of its training, and those of a sweep."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from torch import nn
 
+from contnet.ode import statistics
 from contnet.ode.depth_time import depth_time
 from contnet.ode.manifestation import Manifestation
 from contnet.ode.schemes import ADAPTIVE_SCHEMES, find_scheme
@@ -31,6 +32,15 @@ def present(network: nn.Module) -> Manifestation:
     return depth.manifestation
 
 
+def seen_in_training(network: nn.Module) -> tuple[Manifestation, ...]:
+    """Return the manifestations that a network was trained in: a set, or the present one alone.
+
+    Raises:
+        ValueError: if there is no set, and its ODE blocks differ in scheme or number of steps.
+    """
+    return statistics.provided(network) or (present(network),)
+
+
 @contextmanager
 def applied(network: nn.Module, manifestation: Manifestation) -> Iterator[None]:
     """Compute a network in a manifestation within the context: see `DepthTime.manifested`.
@@ -50,6 +60,7 @@ def manifestations(
     schemes: Sequence[str] | None,
     n_time_steps: Sequence[int] | None,
     rtol: Sequence[float] | None,
+    seen: Sequence[Manifestation] = (),
 ) -> list[Manifestation]:
     """List the manifestations that a sweep evaluates, each once.
 
@@ -59,10 +70,11 @@ def manifestations(
 
     Args:
         network: any module; without ODE blocks it has its present manifestation alone.
-        schemes: names of schemes; None stands for the scheme of the network.
-        n_time_steps: numbers of steps; None stands for the number that the network has.
+        schemes: names of schemes; None stands for those in `seen`, or for the network's.
+        n_time_steps: numbers of steps; None stands for those in `seen`, or for the network's.
         rtol: relative tolerances; None stands for the network's, or for the default of a scheme
             that is not the network's.
+        seen: a set of manifestations that stands for `schemes` and `n_time_steps` if both are None.
 
     Raises:
         ValueError: if the ODE blocks of the network differ in scheme or number of steps.
@@ -71,13 +83,17 @@ def manifestations(
     depth = depth_time(network)
     if trained.scheme is None or depth is None:
         return [trained]
+    if seen and schemes is None and n_time_steps is None:
+        return list(dict.fromkeys(seen if trained in seen else [trained, *seen]))
     found: list[Manifestation] = []
-    for name in [trained.scheme.name] if schemes is None else schemes:
+    names = [one.name for one in seen if one.name] or [trained.scheme.name]
+    for name in dict.fromkeys(names) if schemes is None else schemes:
         scheme = trained.scheme if name == trained.scheme.name else find_scheme(name)
         if name not in ADAPTIVE_SCHEMES:
             # Blocks may differ in their number of steps as long as only adaptive schemes are swept.
             steps = [block.n_time_steps for block in depth.blocks]
-            numbers = n_time_steps or [common("n_time_steps", steps)]
+            numbers = n_time_steps or [one.n_time_steps for one in seen if one.n_time_steps]
+            numbers = numbers or [common("n_time_steps", steps)]
             found += [Manifestation(scheme, n) for n in numbers]
         elif rtol is None:
             found.append(Manifestation(scheme))

@@ -8,6 +8,7 @@ from torch import nn
 
 from contnet.invariance.manifestation import common, manifestations
 from contnet.invariance.recalibration import has_batch_norm
+from contnet.ode import statistics
 from contnet.ode.bases import make_basis
 from contnet.ode.basis import Basis
 from contnet.ode.depth_time import depth_time
@@ -38,6 +39,9 @@ class Plan:
         tolerance: the largest loss of an invariant network, in percentage points.
         recalibrate: True to evaluate each variant with recalibrated batch norm as well.
         convergence: True to measure the convergence of the ODE blocks.
+        seen: True to evaluate a network that was trained in a set of manifestations on that set,
+            where `schemes` and `n_time_steps` are None. One of them alone stands for the values in
+            the set.
         n_basis, bases: numbers of nodes, and names of bases, to project onto. If one is None, it
             stands for the value of the network. If both are None, nothing is projected.
     """
@@ -50,6 +54,7 @@ class Plan:
     convergence: bool = True
     n_basis: Sequence[int] | None = None
     bases: Sequence[str] | None = None
+    seen: bool = False
 
     def variants(self, network: nn.Module) -> list[Variant]:
         """List the variants to evaluate, in the order of the table.
@@ -71,7 +76,8 @@ class Plan:
 
     def manifestations(self, network: nn.Module) -> list[Manifestation]:
         """List the manifestations to evaluate: see `contnet.invariance.manifestation`."""
-        return manifestations(network, self.schemes, self.n_time_steps, self.rtol)
+        seen = statistics.provided(network) if self.seen else ()
+        return manifestations(network, self.schemes, self.n_time_steps, self.rtol, seen)
 
     def projections(self, network: nn.Module) -> list[Basis]:
         """List the bases to project theta(t) onto, without the network's own.

@@ -54,6 +54,7 @@ class Result:
         checkpoint: path of the checkpoint.
         manifestation: the scheme and the number of steps.
         trained: True for the variant as trained, with which the others are compared.
+        seen: True if the network was trained in this manifestation, alone or as one of a set.
         recalibrated: True if batch norm has statistics of this manifestation.
         parameters: number of trainable parameters.
         basis: basis of theta(t); None without depth-time, or where the ODE blocks differ in it.
@@ -70,6 +71,7 @@ class Result:
     parameters: int
     basis: Basis | None = None
     projected: bool = False
+    seen: bool = False
     figures: Figures | None = None
     predictions: Tensor | None = None
     failed: str | None = None
@@ -91,6 +93,7 @@ class Result:
             "n_time_steps": self.manifestation.n_time_steps,
             "rtol": self.manifestation.rtol,
             "trained": self.trained,
+            "seen": self.seen,
             "recalibrated": self.recalibrated,
             "basis": self.basis and self.basis.name,
             "n_basis": self.basis and self.basis.n_basis,

@@ -7,13 +7,15 @@ from torch import Tensor
 
 from contnet.invariance.classes import class_accuracy
 from contnet.invariance.convergence import Convergence, network_convergence
+from contnet.invariance.manifestation import seen_in_training
 from contnet.invariance.plan import Plan
 from contnet.invariance.result import Figures, Result
 from contnet.invariance.store import Store
 from contnet.invariance.subject import Subject
 from contnet.invariance.sweep import as_trained, outcome_of, sweep
-from contnet.invariance.verdict import Verdict, judge
+from contnet.invariance.verdict import Verdict, judge, judge_seen_and_unseen
 from contnet.ode.integrate import IntegrationError
+from contnet.ode.manifestation import Manifestation
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,11 @@ class Study:
         subject: the network and its conditions.
         trained: the result as trained, which has figures.
         results: all results, in the order of `Plan.variants`.
-        verdict: the verdict on the network with its own theta(t) and batch norm as trained.
-        recalibrated_verdict: the verdict with batch norm recalibrated; None without recalibration.
+        verdict: the verdict on the network with its own theta(t) and batch norm as trained. For a
+            network that was trained in a set of manifestations it is the verdict on that set.
+        unseen_verdict: the verdict on all other manifestations; None without such a set.
+        recalibrated_verdict, recalibrated_unseen_verdict: the same with batch norm recalibrated;
+            None without recalibration.
         convergence: the convergence of the ODE blocks; empty if the plan does not ask for it.
         class_accuracy: accuracies by result and class: see `contnet.invariance.classes`.
     """
@@ -34,7 +39,9 @@ class Study:
     trained: Result
     results: Sequence[Result]
     verdict: Verdict
+    unseen_verdict: Verdict | None
     recalibrated_verdict: Verdict | None
+    recalibrated_unseen_verdict: Verdict | None
     convergence: Sequence[Convergence]
     class_accuracy: Tensor
 
@@ -48,6 +55,22 @@ class Study:
     def unprojected(self) -> list[Result]:
         """Results with theta(t) as trained."""
         return [result for result in self.results if not result.projected]
+
+    @property
+    def seen(self) -> tuple[Manifestation, ...]:
+        """The manifestations that the network was trained in."""
+        return seen_in_training(self.subject.network)
+
+    @property
+    def has_training_set(self) -> bool:
+        """True if the network was trained in a set of manifestations."""
+        return _is_set(self.seen, self.trained)
+
+    @property
+    def trained_with(self) -> str:
+        """What the network was trained with, in words: one manifestation, or how many."""
+        several = f"{len(self.seen)} manifestations"
+        return several if self.has_training_set else str(self.trained.manifestation)
 
     @property
     def is_continuous(self) -> bool:
@@ -89,21 +112,30 @@ def _judged(subject: Subject, plan: Plan, results: Sequence[Result], labels: Ten
             f"{subject.name} cannot be evaluated as it was trained: {trained.failed}"
         )
 
-    def verdict(*, recalibrated: bool) -> Verdict:
-        compared = [r for r in results if r.recalibrated == recalibrated and not r.projected]
-        return judge(trained, compared, labels, plan.tolerance)
+    has_set = _is_set(seen_in_training(subject.network), trained)
 
+    def verdicts(*, recalibrated: bool) -> tuple[Verdict, Verdict | None]:
+        compared = [r for r in results if r.recalibrated == recalibrated and not r.projected]
+        if has_set:
+            return judge_seen_and_unseen(trained, compared, labels, plan.tolerance)
+        return judge(trained, compared, labels, plan.tolerance), None
+
+    as_is = verdicts(recalibrated=False)
+    recalibrates = plan.recalibrates(subject.network)
+    recalibrated = verdicts(recalibrated=True) if recalibrates else (None, None)
     return Study(
         subject,
         trained,
         results,
-        verdict=verdict(recalibrated=False),
-        recalibrated_verdict=(
-            verdict(recalibrated=True) if plan.recalibrates(subject.network) else None
-        ),
+        *as_is,
+        *recalibrated,
         convergence=_convergence(subject, plan) if plan.convergence else [],
         class_accuracy=class_accuracy(results, labels, len(subject.classes)),
     )
+
+
+def _is_set(seen: Sequence[Manifestation], trained: Result) -> bool:
+    return tuple(seen) != (trained.manifestation,)
 
 
 def _convergence(subject: Subject, plan: Plan) -> list[Convergence]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from contnet.invariance.manifestation import applied, present
+from contnet.invariance.manifestation import applied, present, seen_in_training
 from contnet.invariance.outcome import Outcome, observe
 from contnet.invariance.plan import Plan, Variant
 from contnet.invariance.recalibration import recalibrated
@@ -102,4 +102,5 @@ def _without_figures(
         parameters=n_parameters(network),
         basis=depth.basis if depth else None,
         projected=variant.basis is not None,
+        seen=variant.manifestation in seen_in_training(subject.network),
     )

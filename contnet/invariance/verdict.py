@@ -1,4 +1,8 @@
-"""The verdict: is the network invariant?"""
+"""The verdict: is the network invariant?
+
+A network that was trained in one manifestation is judged among those at least as fine. A network
+that was trained in a set of them is judged twice: in the set, and in all others.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,15 +21,22 @@ N_BLOCKS = 20
 """Blocks in which they are drawn, for little memory."""
 
 
+FINER = "at least as fine as the training manifestation"
+SEEN = "seen in training"
+UNSEEN = "unseen in training"
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """The largest loss of accuracy over all variants at least as fine as the one as trained.
+    """The largest loss of accuracy over some variants, compared with the one as trained.
 
-    If no such variant was evaluated, there is no verdict: all fields but `n_compared` are None.
+    If no such variant was evaluated, there is no verdict: `invariant` and the fields about the
+    worst variant are None.
 
     Args:
         invariant: True if the loss is within the tolerance.
-        n_compared: number of variants at least as fine.
+        n_compared: number of variants that were compared.
+        among: which these are: `FINER`, `SEEN` or `UNSEEN`.
         worst: name of the variant that loses most.
         loss: its loss in percentage points.
         interval: the 95 % bootstrap interval of the largest loss over the test images. Variants
@@ -34,14 +45,16 @@ class Verdict:
 
     invariant: bool | None
     n_compared: int
+    among: str = FINER
     worst: str | None = None
     loss: float | None = None
     interval: tuple[float, float] | None = None
 
     def __str__(self) -> str:
         if self.interval is None or self.loss is None:
+            nothing = "nothing else" if self.among == SEEN else "nothing"
             return (
-                "no verdict: nothing at least as fine as the training manifestation was evaluated; "
+                f"no verdict: {nothing} {self.among} was evaluated; "
                 "add more steps or other schemes to the sweep"
             )
         interval = f"95 % interval {self.interval[0]:.1f} to {self.interval[1]:.1f}"
@@ -52,7 +65,9 @@ class Verdict:
 
 
 def judge(trained: Result, results: Sequence[Result], labels: Tensor, tolerance: float) -> Verdict:
-    """Return the verdict on a network; a variant that failed counts as wrong on every image.
+    """Return the verdict on a network that was trained in one manifestation.
+
+    A variant that failed counts as wrong on every image.
 
     Args:
         trained: the result of the variant as trained.
@@ -63,17 +78,41 @@ def judge(trained: Result, results: Sequence[Result], labels: Tensor, tolerance:
     finer = [
         result for result in results if result is not trained and at_least_as_fine(result, trained)
     ]
-    if not finer:
-        return Verdict(None, n_compared=0)
+    return _largest_loss(trained, finer, labels, tolerance, among=FINER)
+
+
+def judge_seen_and_unseen(
+    trained: Result, results: Sequence[Result], labels: Tensor, tolerance: float
+) -> tuple[Verdict, Verdict]:
+    """Return the verdicts on a network that was trained in a set of manifestations.
+
+    The first is on the set, the second on all others. Neither asks how fine a variant is. The
+    arguments are those of `judge`.
+    """
+    others = [result for result in results if result is not trained]
+    seen = [result for result in others if result.seen]
+    unseen = [result for result in others if not result.seen]
+    return (
+        _largest_loss(trained, seen, labels, tolerance, among=SEEN),
+        _largest_loss(trained, unseen, labels, tolerance, among=UNSEEN),
+    )
+
+
+def _largest_loss(
+    trained: Result, compared: Sequence[Result], labels: Tensor, tolerance: float, among: str
+) -> Verdict:
+    if not compared:
+        return Verdict(None, n_compared=0, among=among)
     labels = labels.cpu()
-    correct = np.stack([_correct(result, labels) for result in finer])
+    correct = np.stack([_correct(result, labels) for result in compared])
     lost = 100 * (_correct(trained, labels) - correct)
     worst = int(lost.mean(axis=1).argmax())
     loss = float(lost[worst].mean())
     return Verdict(
         invariant=loss <= tolerance,
-        n_compared=len(finer),
-        worst=str(finer[worst]),
+        n_compared=len(compared),
+        among=among,
+        worst=str(compared[worst]),
         loss=loss,
         interval=interval_of_largest(lost),
     )

@@ -1,11 +1,16 @@
+import copy
 from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 import torch
+from torch import nn
 
 from contnet import SCHEMES, ContinuousNet, ODEBlock, Scheme
 from contnet.invariance.convergence import asymptotic_slope, block_convergence, network_convergence
+from contnet.invariance.manifestation import applied
+from contnet.ode import statistics
+from contnet.ode.manifestation import Manifestation
 from contnet.ode.schemes import find_scheme
 from tests.problems import Linear
 
@@ -66,3 +71,18 @@ def test_the_convergence_of_a_network_is_that_of_each_block_on_its_incoming_stat
         state = network.stitches[1](network.blocks[0](network.stitches[0](network.stem(images))))
     (second,) = block_convergence(network.blocks[1], state, [SCHEMES["euler"]])
     assert second.errors == pytest.approx(found[1].errors, rel=1e-3)
+
+
+def test_statistics_of_each_manifestation_do_not_make_an_equation_of_each() -> None:
+    network = nn.Sequential(ODEBlock(lambda: nn.BatchNorm2d(2), n_basis=1))
+    seen = [Manifestation(SCHEMES["euler"], n) for n in (1, 8, 64)]
+    statistics.provide(network, seen)
+    images = torch.randn(4, 2, 3, 3)
+    for scale, manifestation in enumerate(seen, start=1):
+        with applied(network, manifestation):
+            network(scale * images)
+    alone = copy.deepcopy(network)
+    statistics.provide(alone, [])
+    (expected,) = network_convergence(alone, images, [SCHEMES["euler"]])
+    assert network_convergence(network, images, [SCHEMES["euler"]]) == [expected]
+    assert expected.slope == pytest.approx(1, abs=0.1)

@@ -7,13 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from contnet import ContinuousNet, ResNet
+from contnet import SCHEMES, ContinuousNet, ResNet
 from contnet.invariance.manifestation import applied, present
 from contnet.invariance.plan import Plan
 from contnet.invariance.store import Store
 from contnet.invariance.study import study
 from contnet.invariance.subject import Subject
+from contnet.invariance.verdict import FINER, SEEN, UNSEEN, Verdict
+from contnet.ode import statistics
 from contnet.ode.integrate import IntegrationError
+from contnet.ode.manifestation import Manifestation
 from tests.invariance.results import EULER_2
 from tests.invariance.results import subject as made_up
 
@@ -95,6 +98,39 @@ def test_a_solver_that_cannot_reach_its_tolerance_is_a_row_that_says_so(
     network = subject().network
     with applied(network, found.results[1].manifestation), pytest.raises(IntegrationError):
         network(torch.randn(1, 3, 8, 8))
+
+
+def test_a_network_trained_in_a_set_is_studied_on_it_and_judged_twice(
+    subject: Callable[..., Subject], tmp_path: Path
+) -> None:
+    seen = [Manifestation(SCHEMES["euler"], 1), Manifestation(SCHEMES["midpoint"], 2)]
+    trained = subject()
+    statistics.provide(trained.network, seen)
+    known = study(trained, Plan(seen=True, convergence=False), Store(tmp_path))
+    assert [(str(r), r.trained, r.seen) for r in known.results] == [
+        ("euler, 2 steps", True, False),
+        ("euler, 1 step", False, True),
+        ("midpoint, 2 steps", False, True),
+    ]
+    assert (known.verdict.n_compared, known.verdict.among) == (2, SEEN)
+    assert known.unseen_verdict == Verdict(None, 0, UNSEEN)
+    assert (known.trained_with, known.recalibrated_unseen_verdict) == ("2 manifestations", None)
+    plan = Plan(["euler", "dopri5"], [1, 4], [1e-30], recalibrate=True, seen=True)
+    asked = study(trained, plan, Store(tmp_path))
+    assert asked.verdict.n_compared == 1
+    assert asked.unseen_verdict is not None
+    assert (asked.unseen_verdict.n_compared, asked.unseen_verdict.worst) == (
+        2,
+        "dopri5, rtol 1e-30",
+    )
+    assert asked.recalibrated_unseen_verdict is not None
+    assert asked.recalibrated_unseen_verdict.n_compared == 3
+    as_trained = study(trained, Plan(convergence=False), Store(tmp_path))
+    assert [str(r) for r in as_trained.results] == ["euler, 2 steps"]
+    statistics.provide(trained.network, [])
+    alone = study(subject("alone"), Plan(seen=True, convergence=False), Store(tmp_path))
+    assert [(str(r), r.trained, r.seen) for r in alone.results] == [("euler, 2 steps", True, True)]
+    assert (alone.unseen_verdict, alone.verdict.among) == (None, FINER)
 
 
 def test_recalibration_comes_after_and_needs_batch_norm(

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from contnet.invariance.verdict import interval_of_largest, judge
+from contnet.invariance.result import Result
+from contnet.invariance.verdict import interval_of_largest, judge, judge_seen_and_unseen
 from tests.invariance.results import result
 
 
@@ -36,6 +39,35 @@ def test_the_verdict_is_the_largest_loss_among_finer_manifestations() -> None:
     assert judge(trained, [trained, *coarser], labels, tolerance=1).invariant is None
     verdict = judge(trained, [trained, result("rk4", 4, None)], labels, tolerance=1)
     assert (verdict.invariant, verdict.loss) == (False, pytest.approx(90))
+
+
+def test_a_network_trained_in_several_manifestations_is_judged_in_them_and_in_all_others() -> None:
+    labels = torch.zeros(100, dtype=torch.long)
+
+    def variant(scheme: str, n: int, n_wrong: int | None, *, seen: bool) -> Result:
+        predictions = None if n_wrong is None else (torch.arange(100) < n_wrong).long()
+        return replace(result(scheme, n, predictions), seen=seen)
+
+    trained = variant("midpoint", 2, 10, seen=True)
+    coarser, finer = variant("euler", 1, 13, seen=True), variant("midpoint", 4, 11, seen=True)
+    unseen = [variant("euler", 2, 40, seen=False), variant("rk4", 4, 9, seen=False)]
+    inside, outside = judge_seen_and_unseen(trained, [trained, coarser, finer, *unseen], labels, 5)
+    assert (inside.invariant, inside.n_compared, inside.worst) == (True, 2, "euler, 1 step")
+    assert inside.loss == pytest.approx(3)
+    assert (outside.invariant, outside.n_compared, outside.worst) == (False, 2, "euler, 2 steps")
+    assert outside.loss == pytest.approx(30)
+    for verdict, lost in ((inside, [coarser, finer]), (outside, unseen)):
+        wrong = np.stack([(one.predictions != labels).double().numpy() for one in lost])
+        as_trained = (trained.predictions != labels).double().numpy()
+        assert verdict.interval == interval_of_largest(100 * (wrong - as_trained))
+
+    failed = variant("euler", 4, None, seen=True)
+    inside, outside = judge_seen_and_unseen(trained, [trained, failed], labels, 5)
+    assert (inside.invariant, inside.loss) == (False, pytest.approx(90))
+    assert str(outside) == (
+        "no verdict: nothing unseen in training was evaluated; "
+        "add more steps or other schemes to the sweep"
+    )
 
 
 def coverage(losses: tuple[float, ...], seed: int) -> float:

@@ -8,6 +8,7 @@ from contnet.invariance.budget import Budget
 from contnet.invariance.convergence import Convergence
 from contnet.invariance.result import Result
 from contnet.invariance.study import Study
+from contnet.invariance.verdict import FINER, Verdict
 
 NEEDS_NO_QUOTES = re.compile(r"[\w./=,\[\]+-]+")
 
@@ -26,12 +27,20 @@ def findings(study: Study, budget: Budget | None, root: str | None) -> Iterator[
     if not study.is_continuous:
         yield "a network without depth-time has nothing to sweep; evaluated as it is"
         return
-    yield str(study.verdict)
-    if study.recalibrated_verdict is not None:
-        yield f"recalibrated: {study.recalibrated_verdict}"
+    for verdict in (study.verdict, study.unseen_verdict):
+        if verdict is not None:
+            yield in_words(verdict)
+    for verdict in (study.recalibrated_verdict, study.recalibrated_unseen_verdict):
+        if verdict is not None:
+            yield f"recalibrated: {in_words(verdict)}"
     yield from _slopes(study.convergence)
     if budget is not None:
         yield from _choice(study, budget, root)
+
+
+def in_words(verdict: Verdict) -> str:
+    """Return a verdict, after the manifestations it is about where a network has two verdicts."""
+    return str(verdict) if verdict.among == FINER else f"{verdict.among}: {verdict}"
 
 
 def _slopes(convergence: Sequence[Convergence]) -> Iterator[str]:

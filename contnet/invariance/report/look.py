@@ -88,7 +88,7 @@ def title(study: Study) -> str:
     """Return the title of a picture of one network: its checkpoint and its training."""
     path = study.subject.name
     name = path if len(path) < LONGEST_PATH else f"..{path[2 - LONGEST_PATH :]}"
-    return f"{name}\ntrained with {study.trained.manifestation}"
+    return f"{name}\ntrained with {study.trained_with}"
 
 
 def short_effort(result: Result) -> str:

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from contnet.invariance.convergence import Convergence
+from contnet.invariance.report.findings import in_words
 from contnet.invariance.report.template import PAGE
 from contnet.invariance.result import Figures, Result
 from contnet.invariance.study import Study
+from contnet.invariance.verdict import SEEN
 
 # The settings of a result, and its figures.
 SETTINGS = ("basis", "nodes", "parameters", "scheme", "steps or rtol", "batch norm")
@@ -49,7 +51,7 @@ def _section(study: Study, images: Mapping[str, str], suffix: str) -> str:
         f"<h2>{escape(study.subject.name)}</h2>",
         f"<p>{size}</p>",
         *_verdicts(study),
-        _table((*SETTINGS, *FIGURES), [_row(result) for result in study.results]),
+        _results(study),
         *_images(names, images),
     ]
     if study.convergence:
@@ -62,10 +64,12 @@ def _verdicts(study: Study) -> Iterator[str]:
     if not study.is_continuous:
         yield _verdict("a network without depth-time: there is nothing to sweep", None)
         return
-    yield _verdict(str(study.verdict), study.verdict.invariant)
-    verdict = study.recalibrated_verdict
-    if verdict is not None:
-        yield _verdict(f"with batch norm recalibrated: {verdict}", verdict.invariant)
+    for verdict in (study.verdict, study.unseen_verdict):
+        if verdict is not None:
+            yield _verdict(in_words(verdict), verdict.invariant)
+    for verdict in (study.recalibrated_verdict, study.recalibrated_unseen_verdict):
+        if verdict is not None:
+            yield _verdict(f"with batch norm recalibrated: {in_words(verdict)}", verdict.invariant)
 
 
 def _verdict(text: str, invariant: bool | None) -> str:
@@ -73,8 +77,15 @@ def _verdict(text: str, invariant: bool | None) -> str:
     return f'<p class="{kind}">{escape(text)}</p>'
 
 
-def _row(result: Result) -> str:
-    settings = _cells(_settings(result))
+def _results(study: Study) -> str:
+    marks = (SEEN,) if study.has_training_set else ()
+    rows = [_row(result, marked=study.has_training_set) for result in study.results]
+    return _table((*SETTINGS, *marks, *FIGURES), rows)
+
+
+def _row(result: Result, *, marked: bool) -> str:
+    mark = ["yes" if result.seen else "-"] if marked else []
+    settings = _cells(_settings(result) + mark)
     if result.figures is None:
         reason = escape(str(result.failed))
         return f'<tr>{settings}<td class="failed" colspan="{len(FIGURES)}">{reason}</td></tr>'

@@ -31,7 +31,7 @@ def results_table(study: Study) -> Table:
         table.add_column(heading, justify=justify, no_wrap=True)
     for result in study.results:
         if not result.recalibrated:
-            cells = _cells(result, recalibrated)
+            cells = _cells(result, recalibrated, marked=study.has_training_set)
             table.add_row(*(cells.get(heading, "-") for heading in headings))
     return table
 
@@ -40,7 +40,7 @@ def comparison_table(studies: Sequence[Study]) -> Table:
     """Return the table that compares networks as they were trained."""
     table = Table(
         title="comparison",
-        caption="lost: largest loss over finer manifestations, in percentage points",
+        caption=_lost(studies),
     )
     table.add_column("checkpoint", overflow="fold")
     table.add_column("trained with")
@@ -50,7 +50,7 @@ def comparison_table(studies: Sequence[Study]) -> Table:
         verdict = study.verdict
         table.add_row(
             escape(study.subject.name),
-            str(study.trained.manifestation),
+            study.trained_with,
             f"{study.trained.parameters:,}",
             f"{study.trained_figures.accuracy:.4f}",
             "-" if verdict.loss is None else f"{verdict.loss:.1f}",
@@ -59,10 +59,17 @@ def comparison_table(studies: Sequence[Study]) -> Table:
     return table
 
 
+def _lost(studies: Sequence[Study]) -> str:
+    of_a_set = any(study.has_training_set for study in studies)
+    more = ", or over those seen in training if these are several" if of_a_set else ""
+    return f"lost: largest loss over finer manifestations{more}, in percentage points"
+
+
 def _legend(study: Study, headings: Sequence[str]) -> str:
     same = "same: share of images that get the same class as trained"
     parts = [
         "* as trained",
+        *(["+ seen in training"] if study.has_training_set else []),
         *([same] if "same" in headings else []),
         f"ms per image, {study.trained_figures.batch_size} at a time",
         *(["recal.: accuracy with batch norm recalibrated"] if "recal." in headings else []),
@@ -70,15 +77,16 @@ def _legend(study: Study, headings: Sequence[str]) -> str:
     return "; ".join(parts)
 
 
-def _cells(result: Result, recalibrated: Recalibrated) -> dict[str, str]:
+def _cells(result: Result, recalibrated: Recalibrated, *, marked: bool) -> dict[str, str]:
     """Return the cells of a row by their headings; cells that do not exist are left out."""
     manifestation = result.manifestation
     figures = recalibrated.get((result.basis, manifestation))
     steps = str(manifestation.n_time_steps or "-")
+    marks = ["*"] * result.trained + ["+"] * (marked and result.seen)
     return {
         "theta(t)": f"{result.basis.name} {result.basis.n_basis}" if result.basis else "-",
         "params": f"{result.parameters:,}",
-        "scheme": f"{manifestation.name or '-'}{' *' if result.trained else ''}",
+        "scheme": " ".join([manifestation.name or "-", *marks]),
         "steps": steps if manifestation.rtol is None else f"{manifestation.rtol:.0e}",
         **({"recal.": f"{figures.accuracy:.4f}"} if figures else {}),
         **_figures(result.figures),

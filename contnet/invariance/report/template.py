@@ -38,8 +38,9 @@ img { max-width: 100%; }
 <h1>Invariance study</h1>
 <p>A manifestation is the graph that a scheme and a number of steps make of one set of weights. A
 network is invariant if no manifestation at least as fine as the one it was trained with loses more
-than $tolerance percentage points of test accuracy. The row as trained is in bold. Click on a
-heading to sort.</p>
+than $tolerance percentage points of test accuracy. A network that was trained in a set of
+manifestations is judged in all of that set, and apart from it in all others. The row as trained is
+in bold. Click on a heading to sort.</p>
 $overview
 $sections
 <script>

@@ -48,7 +48,7 @@ def report(
     Raises:
         OSError: if a file cannot be written.
     """
-    _write_data(folder, [*studies, *references])
+    _write_data(folder, studies, references)
     images = _write_pictures(folder, studies, references)
     (folder / "report.html").write_text(page(studies, images, tolerance))
     console = Console()
@@ -62,10 +62,13 @@ def report(
     console.print(f"written to {relative(folder)}: {written}", markup=False)
 
 
-def _write_data(folder: Path, studies: Sequence[Study]) -> None:
-    rows = [result.row() for study in studies for result in study.results]
+def _write_data(folder: Path, studies: Sequence[Study], references: Sequence[Study]) -> None:
+    rows = [result.row() for study in (*studies, *references) for result in study.results]
     write_csv(folder / "invariance.csv", rows)
-    found = [_finite(_as_json(study)) for study in studies]
+    found = [
+        *(_finite(_as_json(study, reference=False)) for study in studies),
+        *(_finite(_as_json(study, reference=True)) for study in references),
+    ]
     (folder / "invariance.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
@@ -86,14 +89,16 @@ def _write_pictures(
     return images
 
 
-def _as_json(study: Study) -> dict[str, Any]:
+def _as_json(study: Study, *, reference: bool) -> dict[str, Any]:
     """Return the data of the tables and pictures."""
-    recalibrated = study.recalibrated_verdict
     return {
         "checkpoint": study.subject.name,
+        "reference": reference,
         "classes": list(study.subject.classes),
         "verdict": _verdict(study.verdict),
-        "recalibrated_verdict": None if recalibrated is None else _verdict(recalibrated),
+        "unseen_verdict": _verdict(study.unseen_verdict),
+        "recalibrated_verdict": _verdict(study.recalibrated_verdict),
+        "recalibrated_unseen_verdict": _verdict(study.recalibrated_unseen_verdict),
         "rows": [
             {**result.row(), "class_accuracy": accuracy.tolist() if result.figures else None}
             for result, accuracy in zip(study.results, study.class_accuracy, strict=True)
@@ -103,8 +108,8 @@ def _as_json(study: Study) -> dict[str, Any]:
     }
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
-    return {"text": str(verdict), **asdict(verdict)}
+def _verdict(verdict: Verdict | None) -> dict[str, Any] | None:
+    return None if verdict is None else {"text": str(verdict), **asdict(verdict)}
 
 
 def _finite(value: Any) -> Any:
