@@ -18,10 +18,12 @@ import contnet
 
 PRIVATE = {
     "_average_model": "Lightning: the average is resized before a checkpoint is loaded into it",
+    "_buffers": "PyTorch: replacing a buffer by its public name takes ten times as long",
     "_dynamo": "PyTorch: the limit of recompilations, which has no public name in 2.9",
     "_get_root": "OmegaConf: the keys that a wrong one may have been meant as",
     "_is_amx_tile_supported": "PyTorch: this CPU computes with bfloat16",
     "_is_avx512_bf16_supported": "PyTorch: this CPU computes with bfloat16",
+    "_version": "PyTorch: how often a tensor was changed in place, which autograd itself checks",
 }
 """Private names of other packages, and what they are needed for."""
 
@@ -82,3 +84,13 @@ def test_omegaconf_finds_the_root_of_a_configuration() -> None:
 @pytest.mark.parametrize("name", ["_is_amx_tile_supported", "_is_avx512_bf16_supported"])
 def test_pytorch_says_whether_a_cpu_computes_with_bfloat16(name: str) -> None:
     assert getattr(torch.cpu, name)() in (True, False)
+
+
+def test_pytorch_counts_the_changes_of_a_tensor_in_place() -> None:
+    tensor = torch.zeros(2)
+    before = tensor._version
+    tensor.add(1)
+    assert tensor._version == before
+    with torch.inference_mode():
+        tensor[0] = 1
+    assert tensor._version == before + 1

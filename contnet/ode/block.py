@@ -12,7 +12,7 @@ from contnet.ode import statistics
 from contnet.ode.bases import PiecewiseConstant, make_basis
 from contnet.ode.basis import Basis, in_basis, projection
 from contnet.ode.integrate import FixedGrid
-from contnet.ode.passage import Passage
+from contnet.ode.passages import Passages
 from contnet.ode.schemes import AdaptiveScheme, Scheme, find_scheme, with_tolerances
 from contnet.ode.settings import Settings
 
@@ -34,8 +34,7 @@ class ODEBlock(nn.Module):
         scheme: a name in `SCHEMES` or `ADAPTIVE_SCHEMES`, or a scheme as an object.
         epsilon: factor of the rate. With Euler and epsilon = n_time_steps = K the block is a plain
             stack of x + R(x).
-        rtol, atol: tolerances of an adaptive scheme, in place of its own.
-        max_num_steps: most steps of an adaptive scheme on an interval, in place of its own.
+        rtol, atol, max_num_steps: of an adaptive scheme, in place of its own.
         gradient: `backprop`, `checkpoint` or `adjoint`: see `contnet.ode.gradient`.
         basis: a name in `BASES`: see `contnet.ode.bases`. The modules of `rate` are the nodes of a
             nodal basis. Others have them, as values of theta on K equal intervals, projected.
@@ -69,7 +68,8 @@ class ODEBlock(nn.Module):
             epsilon,
             gradient,
         )
-        self._passage = Passage(settings)
+        self._passages = Passages()
+        self._passage = self._passages.of(settings)
         nodes = nn.ModuleList(rate() for _ in range(n_basis))
         if not target.nodal:
             nodes = in_basis(nodes, intervals, target, projection(intervals, target))
@@ -77,7 +77,7 @@ class ODEBlock(nn.Module):
 
     def _arrange(self, settings: Settings, nodes: nn.ModuleList) -> None:
         """Take over settings and nodes: the only place where settings change."""
-        self._passage, self.nodes = Passage(settings, self._passage.step), nodes
+        self._passage, self.nodes = self._passages.of(settings), nodes
 
     def set_manifestation(
         self,
@@ -93,13 +93,13 @@ class ODEBlock(nn.Module):
         Raises:
             ValueError: if the constructor would refuse the settings; the block is then unchanged.
         """
-        self.adopt(self.settings.manifested(scheme, n_time_steps, rtol, atol))
+        before = self.settings
+        self.adopt(before.manifested(scheme, n_time_steps, rtol, atol))
+        statistics.exchange(self.nodes, before.manifestation, self.settings.manifestation)
 
     def adopt(self, settings: Settings) -> None:
-        """Change to settings with the same basis."""
-        before = self.settings.manifestation
+        """Change to settings with the same basis; norms keep their present statistics."""
         self._arrange(settings, self.nodes)
-        statistics.exchange(self.nodes.modules(), before, settings.manifestation)
 
     def refine(self) -> list[Origin]:
         """Change to the next finer basis and double the steps, with theta(t) unchanged.
@@ -111,13 +111,13 @@ class ODEBlock(nn.Module):
             The origin of each parameter as (new, [(old, weight), ...]): the new parameter is the
             sum of the old ones. They come in the order of `nodes.parameters()`.
         """
-        statistics.keep(self.nodes.modules(), self.settings.manifestation)
+        statistics.keep(self.nodes, self.settings.manifestation)
         old_parameters = [list(node.parameters()) for node in self.nodes]
         finer, rows = self.basis.refine()
         nodes = in_basis(self.nodes, self.basis, finer, rows)
         settings = replace(self.settings, basis=finer, n_time_steps=2 * self.n_time_steps)
         self._arrange(settings, nodes)
-        statistics.take(nodes.modules(), settings.manifestation)
+        statistics.take(nodes, settings.manifestation)
         self.n_refined += 1
         return [
             (parameter, [(old_parameters[k][i], float(weight)) for k, weight in row])
@@ -148,9 +148,8 @@ class ODEBlock(nn.Module):
         Raises:
             ValueError: if there is no such basis, or `gradient` does not work with it.
         """
-        settings = replace(
-            self.settings, basis=make_basis(basis, n_basis), n_time_steps=n_time_steps
-        )
+        target = make_basis(basis, n_basis)
+        settings = replace(self.settings, basis=target, n_time_steps=n_time_steps)
         self._arrange(settings, nn.ModuleList(copy.deepcopy(self.nodes[0]) for _ in range(n_basis)))
 
     def compile(self, *args: Any, **options: Any) -> None:
@@ -162,7 +161,8 @@ class ODEBlock(nn.Module):
         passage = self._passage
         takes_steps = passage.grid is not None and self.gradient != "adjoint"
         if takes_steps and not self.basis.combines:
-            passage.step = torch.compile(FixedGrid.step, *args, **options)
+            self._passages = Passages(torch.compile(FixedGrid.step, *args, **options))
+            self._passage = self._passages.of(self.settings)
             return
         for rate in passage.combinations.values() if takes_steps else self.nodes:
             rate.compile(*args, **options)

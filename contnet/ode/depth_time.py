@@ -15,7 +15,6 @@ from contnet.ode import statistics
 from contnet.ode.basis import Basis
 from contnet.ode.block import ODEBlock, Origin
 from contnet.ode.manifestation import Manifestation
-from contnet.ode.norms import norms
 from contnet.ode.schemes import AdaptiveScheme, Scheme
 from contnet.ode.settings import Settings
 
@@ -40,12 +39,12 @@ class DepthTime:
 
     Args:
         blocks: the ODE blocks.
-        norms: the norms outside of them. They see other states in another manifestation, and keep
-            statistics of each as those in the blocks do (`contnet.ode.statistics`).
+        network: the network. Its norms may keep statistics of several manifestations, inside the
+            blocks and outside: see `contnet.ode.statistics`.
     """
 
     blocks: tuple[ODEBlock, ...]
-    norms: tuple[nn.Module, ...] = ()
+    network: nn.Module
 
     @property
     def scheme(self) -> Scheme | AdaptiveScheme | None:
@@ -97,9 +96,9 @@ class DepthTime:
 
     def refine(self) -> list[Origin]:
         """Refine every block, and return the origin of each parameter: see `ODEBlock.refine`."""
-        before = self.manifestation
+        statistics.keep(self.network, self.manifestation)
         origins = [origin for block in self.blocks for origin in block.refine()]
-        statistics.exchange(self.norms, before, self.manifestation)
+        statistics.take(self.network, self.manifestation)
         return origins
 
     def resize(self, depths: tuple[Depth, ...]) -> None:
@@ -152,16 +151,13 @@ class DepthTime:
         before = self.manifestation
         for block, new in zip(self.blocks, settings, strict=True):
             block.adopt(new)
-        statistics.exchange(self.norms, before, self.manifestation)
+        statistics.exchange(self.network, before, self.manifestation)
 
 
 def depth_time(network: nn.Module) -> DepthTime | None:
     """Return the depth-time of a network, or None for a network without ODE blocks."""
     blocks = tuple(module for module in network.modules() if isinstance(module, ODEBlock))
-    if not blocks:
-        return None
-    inside = {module for block in blocks for module in block.modules()}
-    return DepthTime(blocks, tuple(norm for norm in norms(network) if norm not in inside))
+    return DepthTime(blocks, network) if blocks else None
 
 
 def _common(values: list[Value]) -> Value | None:

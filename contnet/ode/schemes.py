@@ -65,6 +65,10 @@ class Scheme:
                     f"scheme {self.name}: a condition of order {order} fails by {residual}"
                 )
 
+    def __hash__(self) -> int:
+        # Of the name alone: a hash of all the fractions would take longer than a step.
+        return hash(self.name)
+
     @property
     def n_stages(self) -> int:
         """Rate evaluations in one step."""

@@ -10,15 +10,15 @@ old one, and takes those of the new one. A manifestation without a row, or whose
 batch yet, gets those of the row that is nearest in cost.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import inf, log
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from contnet.ode.manifestation import Manifestation
-from contnet.ode.norms import norms
+from contnet.ode.norms import NORMS, norms
 
 ROWS = "by_manifestation"
 """The name of the submodule."""
@@ -36,9 +36,12 @@ class Rows(nn.Module):
     def __init__(self, norm: nn.Module, manifestations: Sequence[Manifestation]) -> None:
         super().__init__()
         self.manifestations = tuple(manifestations)
+        self._number = {one: row for row, one in enumerate(manifestations)}
+        self.is_stale = False
         self._usable: list[int] | None = None
         old = rows_of(norm)
         present = dict(norm.named_buffers(recurse=False))
+        self.names = tuple(present)
         present["trained"] = torch.zeros_like(present["running_mean"][0], dtype=torch.bool)
         for name, buffer in present.items():
             rows = [
@@ -51,11 +54,19 @@ class Rows(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
         self._usable = None
 
+    def train(self, mode: bool = True) -> Self:
+        """Change the mode together with the norm, whose statistics training has changed."""
+        self.is_stale |= self.training
+        return super().train(mode)
+
     def keep(self, row: int, norm: nn.Module) -> None:
-        """Put the statistics of the norm into a row."""
-        for name, present in norm.named_buffers(recurse=False):
-            getattr(self, name)[row].copy_(present)
-        if norm.training and row not in self.usable:
+        """Put the statistics of the norm into a row, if they may have changed."""
+        if not norm.training and not self.is_stale:
+            return
+        self.is_stale = False
+        for name in self.names:
+            getattr(self, name)[row].copy_(getattr(norm, name))
+        if row not in self.usable:
             self.trained[row] = True
             self.usable.append(row)
 
@@ -73,15 +84,19 @@ class Rows(nn.Module):
         one with the same scheme is nearer, then the dearer one. An adaptive scheme has no cost
         beforehand: the dearest row, which is the most accurate, is the nearest to it.
         """
+        rows = self.usable or range(len(self.manifestations))
+        own = self._number.get(manifestation)
+        if own is not None and own in rows:
+            return own
         wanted = _log_cost(manifestation)
 
-        def distance(row: int) -> tuple[bool, float, bool, float]:
+        def distance(row: int) -> tuple[float, bool, float]:
             kept = self.manifestations[row]
             cost = _log_cost(kept)
             off = -cost if wanted == inf else round(abs(cost - wanted), 9)
-            return kept != manifestation, off, kept.scheme != manifestation.scheme, -cost
+            return off, kept.scheme != manifestation.scheme, -cost
 
-        return min(self.usable or range(len(self.manifestations)), key=distance)
+        return min(rows, key=distance)
 
 
 def provide(network: nn.Module, manifestations: Sequence[Manifestation]) -> None:
@@ -104,43 +119,45 @@ def provided(network: nn.Module) -> tuple[Manifestation, ...]:
     return ()
 
 
-def exchange(
-    modules: Iterable[nn.Module], before: Manifestation | None, after: Manifestation | None
-) -> None:
-    """Let the norms among modules change from the statistics of one manifestation to another's.
+def exchange(module: nn.Module, before: Manifestation | None, after: Manifestation | None) -> None:
+    """Let the norms of a module change from the statistics of one manifestation to another's.
 
     A manifestation is None where ODE blocks differ in it. Nothing is kept, or taken, for it.
     """
     if before != after:
-        with_rows = [module for module in modules if rows_of(module) is not None]
-        keep(with_rows, before)
-        take(with_rows, after)
+        keep(module, before)
+        take(module, after)
 
 
 @torch.no_grad()
-def keep(modules: Iterable[nn.Module], manifestation: Manifestation | None) -> None:
-    """Put the present statistics of the norms among modules into the row of a manifestation."""
-    for norm in modules:
-        rows = rows_of(norm)
-        if rows is not None and manifestation in rows.manifestations:
+def keep(module: nn.Module, manifestation: Manifestation | None) -> None:
+    """Put the present statistics of all norms into the row of a manifestation, if they have one."""
+    for norm, rows in _with_rows(module):
+        if manifestation in rows.manifestations:
             rows.keep(rows.manifestations.index(manifestation), norm)
 
 
 @torch.no_grad()
-def take(modules: Iterable[nn.Module], manifestation: Manifestation | None) -> None:
-    """Let the norms among modules compute with the statistics of a manifestation."""
-    for norm in modules:
-        rows = rows_of(norm)
-        if rows is not None and manifestation is not None:
-            row = rows.nearest(manifestation)
-            for name, _ in list(norm.named_buffers(recurse=False)):
-                # Another tensor: a backward pass may still need the one that is replaced.
-                setattr(norm, name, getattr(rows, name)[row].clone())
+def take(module: nn.Module, manifestation: Manifestation | None) -> None:
+    """Let all norms compute with the statistics of a manifestation."""
+    if manifestation is None:
+        return
+    for norm, rows in _with_rows(module):
+        row = rows.nearest(manifestation)
+        for name in rows.names:
+            # Another tensor: a backward pass may still need the one that is replaced.
+            norm._buffers[name] = getattr(rows, name)[row].clone()
+
+
+def _with_rows(module: nn.Module) -> list[tuple[nn.Module, Rows]]:
+    """List the norms within a module that keep statistics of several manifestations."""
+    found = ((norm, rows_of(norm)) for norm in module.modules())
+    return [(norm, rows) for norm, rows in found if rows is not None]
 
 
 def rows_of(module: nn.Module) -> Rows | None:
     """Return the rows of a norm; None for other modules, and if it has present statistics alone."""
-    rows = getattr(module, ROWS, None)
+    rows = getattr(module, ROWS, None) if isinstance(module, NORMS) else None
     return rows if isinstance(rows, Rows) else None
 
 
