@@ -120,6 +120,7 @@ def test_the_gradient_is_that_of_the_drawn_manifestation(
     assert len(drawn) > 1
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 def test_compilations_are_as_many_for_five_manifestations_as_for_one(
     monkeypatch: pytest.MonkeyPatch,
@@ -177,16 +178,22 @@ def test_a_run_shows_the_accuracy_in_every_manifestation(run: Run) -> None:
     assert (Path("run") / "checkpoints" / "best.ckpt").exists()
 
 
-@pytest.mark.parametrize("callbacks", ["default", "ema"])
+@pytest.mark.parametrize(
+    ("name", "code", "callbacks"),
+    [
+        ("SIGKILL", -9, "default"),
+        pytest.param("SIGTERM", 75, "ema", marks=pytest.mark.long),
+    ],
+)
 def test_a_stopped_run_draws_on_and_ends_as_the_one_that_was_not(
-    tmp_path: Path, callbacks: str
+    tmp_path: Path, name: str, code: int, callbacks: str
 ) -> None:
     options = (*SET, "epochs=3", f"callbacks={callbacks}", "manifestations.draw=coarse_to_fine")
     if callbacks == "default":
         options += ("refine.epochs=[2]",)
     assert train(*options, "hydra.run.dir=through", folder=tmp_path).returncode == 0
-    stop = "stop_at_batch:1:4:SIGTERM"
-    assert train(*options, "hydra.run.dir=run", folder=tmp_path, fault=stop).returncode == 75
+    stop = f"stop_at_batch:1:4:{name}"
+    assert train(*options, "hydra.run.dir=run", folder=tmp_path, fault=stop).returncode == code
     resumed = train("ckpt_path=last", "hydra.run.dir=run", folder=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert_same_end(tmp_path / "through", tmp_path / "run")

@@ -54,3 +54,13 @@ def test_two_processes_with_batch_norms_of_their_own_keep_equal_weights(tmp_path
     for name, value in first.items():
         if "running" not in name:
             assert torch.equal(value, second[name]), name
+
+
+@pytest.mark.long
+def test_two_processes_draw_the_same_manifestations_as_one(tmp_path: Path) -> None:
+    random = ("manifestations=random", "manifestations.n_time_steps=[1,2]")  # 1 leaves out a node
+    options = ("model.batch_norm=false", "model.initial_time_d=2", *random)
+    one, first, second = ranks(tmp_path, *options).values()
+    for name, value in one.items():
+        assert torch.equal(first[name], second[name]), name
+        torch.testing.assert_close(first[name], value, rtol=0, atol=1e-5)
