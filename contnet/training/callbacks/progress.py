@@ -8,6 +8,9 @@ from pytorch_lightning.callbacks import RichProgressBar
 
 log = logging.getLogger(__name__)
 
+SHOWN = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_accuracy_min")
+"""Metrics in the line of an epoch; the last one exists where several manifestations are trained."""
+
 
 class EpochLines(Callback):
     """Logs one line for each epoch, with figures of validation only if it has been validated."""
@@ -23,7 +26,7 @@ class EpochLines(Callback):
         if not trainer.is_global_zero:
             return
         shown = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
-        for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
+        for name in SHOWN:
             is_of_epoch = name.startswith("train_") or self._validated_at == trainer.current_epoch
             if name in metrics and is_of_epoch:
                 shown.append(f"{name} {metrics[name]:.4f}")
