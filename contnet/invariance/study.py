@@ -120,15 +120,17 @@ def _judged(subject: Subject, plan: Plan, results: Sequence[Result], labels: Ten
             return judge_seen_and_unseen(trained, compared, labels, plan.tolerance)
         return judge(trained, compared, labels, plan.tolerance), None
 
-    as_is = verdicts(recalibrated=False)
+    verdict, unseen_verdict = verdicts(recalibrated=False)
     recalibrates = plan.recalibrates(subject.network)
-    recalibrated = verdicts(recalibrated=True) if recalibrates else (None, None)
+    recalibrated, unseen = verdicts(recalibrated=True) if recalibrates else (None, None)
     return Study(
         subject,
         trained,
         results,
-        *as_is,
-        *recalibrated,
+        verdict=verdict,
+        unseen_verdict=unseen_verdict,
+        recalibrated_verdict=recalibrated,
+        recalibrated_unseen_verdict=unseen,
         convergence=_convergence(subject, plan) if plan.convergence else [],
         class_accuracy=class_accuracy(results, labels, len(subject.classes)),
     )

@@ -10,33 +10,36 @@ from matplotlib.ticker import NullLocator
 from contnet.invariance.report.grid import draw_grid
 from contnet.invariance.report.groups import Group, by_scheme
 from contnet.invariance.report.look import PLAIN, draw_ring, hollow, label, scheme_look
+from contnet.invariance.report.references import draw_references
 from contnet.invariance.study import Study
-
-Curves = dict[str, list[tuple[int, float]]]
-"""For each scheme, points (n_time_steps, accuracy)."""
 
 
 def draw_accuracy(studies: Sequence[Study], references: Sequence[Study]) -> Figure:
     """Draw accuracy over the number of steps, a panel for each study, a curve for each scheme.
 
-    An adaptive scheme is a horizontal line, at its tightest tolerance. Where several studies and
-    references were trained with one scheme, a curve joins their accuracies as trained.
+    An adaptive scheme is a horizontal line, at its tightest tolerance. Crosses are the other
+    networks as trained, if they were trained in one manifestation with a scheme that the panel
+    shows. A thin line joins those of one scheme.
     """
-    from_scratch = _as_trained([*studies, *references])
-    return draw_grid(studies, partial(_draw, from_scratch=from_scratch))
+    others = [one for one in (*studies, *references) if not one.has_training_set]
+    return draw_grid(studies, partial(_draw, others=others))
 
 
-def _draw(study: Study, ax: Axes, from_scratch: Curves) -> None:
-    for group in by_scheme(study.unprojected):
+def _draw(study: Study, ax: Axes, others: Sequence[Study]) -> None:
+    groups = by_scheme(study.unprojected)
+    for group in groups:
         if group.members[0][0].manifestation.rtol is None:
             _draw_curve(ax, group)
         else:
             _draw_level(ax, group)
-    trained = study.trained.manifestation
-    _draw_from_scratch(ax, from_scratch.get(trained.name or "", []))
-    if trained.n_time_steps:
-        draw_ring(ax, trained.n_time_steps, study.trained_figures.accuracy)
+    schemes = {group.name for group in groups}
+    others = [o for o in others if o.trained.manifestation.name in schemes and _n_time_steps(o)]
+    if any(other is not study for other in others):
+        _draw_separately_trained(ax, others)
+    if _n_time_steps(study):
+        draw_ring(ax, _n_time_steps(study), study.trained_figures.accuracy)
     numbers = {result.manifestation.n_time_steps for result in study.unprojected}
+    numbers |= {_n_time_steps(other) for other in others}
     ax.set_xscale("log", base=2)
     ax.set_xticks(sorted(number for number in numbers if number is not None))
     ax.xaxis.set_minor_locator(NullLocator())
@@ -72,23 +75,16 @@ def _draw_level(ax: Axes, group: Group) -> None:
     )
 
 
-def _draw_from_scratch(ax: Axes, points: Sequence[tuple[int, float]]) -> None:
-    if len(points) > 1:
-        ax.plot(
-            *zip(*points, strict=True),
-            color="0.45",
-            linewidth=1,
-            marker=".",
-            zorder=1,
-            label="each depth trained from scratch",
-        )
+def _draw_separately_trained(ax: Axes, others: Sequence[Study]) -> None:
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for one in others:
+        point = (_n_time_steps(one), one.trained_figures.accuracy)
+        curves.setdefault(one.trained.manifestation.name or "", []).append(point)
+    for scheme, points in curves.items():
+        colour = scheme_look(scheme)["color"]
+        ax.plot(*zip(*sorted(points), strict=True), color=colour, linewidth=0.8, zorder=1)
+    draw_references(ax, others, _n_time_steps)
 
 
-def _as_trained(studies: Sequence[Study]) -> Curves:
-    found: Curves = {}
-    for study in studies:
-        trained = study.trained.manifestation
-        if trained.n_time_steps:
-            point = (trained.n_time_steps, study.trained_figures.accuracy)
-            found.setdefault(trained.name or "", []).append(point)
-    return {scheme: sorted(points) for scheme, points in found.items()}
+def _n_time_steps(study: Study) -> int:
+    return study.trained.manifestation.n_time_steps or 0

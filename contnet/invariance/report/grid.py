@@ -12,8 +12,15 @@ from contnet.invariance.study import Study
 MAX_COLUMNS = 3
 
 
-def draw_grid(studies: Sequence[Study], draw: Callable[[Study, Axes], None]) -> Figure:
-    """Return a figure in which `draw` has filled one panel for each study."""
+def draw_grid(
+    studies: Sequence[Study],
+    draw: Callable[[Study, Axes], None],
+    finish: Callable[[Study, Axes], None] = lambda study, ax: None,
+) -> Figure:
+    """Return a figure in which `draw` has filled one panel for each study.
+
+    `finish` is called for each panel when all of them have their final sizes and limits.
+    """
     columns = min(len(studies), MAX_COLUMNS)
     rows = ceil(len(studies) / columns)
     figure = Figure(figsize=(1.2 + 4.4 * columns, 0.6 + 3.6 * rows), layout="constrained")
@@ -27,6 +34,9 @@ def draw_grid(studies: Sequence[Study], draw: Callable[[Study, Axes], None]) -> 
     for ax in list(axes.flat)[len(studies) :]:
         ax.remove()
     _add_legend(figure)
+    figure.draw_without_rendering()
+    for study, ax in zip(studies, axes.flat, strict=False):
+        finish(study, ax)
     return figure
 
 

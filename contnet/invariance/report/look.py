@@ -91,6 +91,12 @@ def title(study: Study) -> str:
     return f"{name}\ntrained with {study.trained_with}"
 
 
+def short_name(result: Result) -> str:
+    """Return the manifestation of a result, to write next to a point: `euler 2`."""
+    name = result.manifestation.name
+    return "no depth-time" if name is None else f"{name} {short_effort(result)}"
+
+
 def short_effort(result: Result) -> str:
     """Return the number of steps, or the tolerance, to write next to a point."""
     manifestation = result.manifestation

@@ -30,16 +30,16 @@ def pictures(
     with mpl.rc_context(STYLE):
         if continuous:
             yield "accuracy", draw_accuracy(continuous, references)
-            yield "latency", draw_latency(continuous)
+            yield "latency", draw_latency(continuous, references)
         for number, study in enumerate(studies):
             suffix = f"-{number}" if len(studies) > 1 else ""
-            for name, figure in _of_one_network(study):
+            for name, figure in _of_one_network(study, references):
                 yield name + suffix, figure
 
 
-def _of_one_network(study: Study) -> Iterator[tuple[str, Figure]]:
+def _of_one_network(study: Study, references: Sequence[Study]) -> Iterator[tuple[str, Figure]]:
     if any(result.projected for result in study.results):
-        yield "projection", draw_projection(study)
+        yield "projection", draw_projection(study, references)
     if study.convergence:
         yield "convergence", draw_convergence(study)
     compared = [result for result in study.results if result.figures and not result.trained]

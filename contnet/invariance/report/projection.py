@@ -1,5 +1,6 @@
 """The picture of a network's projections: accuracy over parameters and over latency."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -18,21 +19,25 @@ from contnet.invariance.report.look import (
     short_effort,
     title,
 )
+from contnet.invariance.report.references import draw_references
 from contnet.invariance.result import measured
 from contnet.invariance.study import Study
 
 
-def draw_projection(study: Study) -> Figure:
+def draw_projection(study: Study, references: Sequence[Study] = ()) -> Figure:
     """Draw accuracy over parameters and over latency, for all bases and manifestations.
 
     In the left panel a line joins the results of each basis in the manifestation as trained. In the
-    right panel numbers of nodes and steps stand next to the points on the Pareto front.
+    right panel numbers of nodes and steps stand next to the points on the Pareto front. References
+    are crosses in both.
     """
     figure = Figure(figsize=(10.4, 4.2), layout="constrained")
     by_parameters, by_latency = figure.subplots(1, 2, sharey=True)
     for group in by_basis(study.results):
         _draw_over_latency(by_latency, group)
         _draw_over_parameters(by_parameters, group, study)
+    draw_references(by_parameters, references, lambda one: one.trained.parameters)
+    draw_references(by_latency, references, lambda one: one.trained_figures.latency_ms)
     _set_up_parameters(by_parameters, study)
     _draw_priced_front(by_latency, study)
     figure.legend(*by_latency.get_legend_handles_labels(), loc="outside right center")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.axes import Axes
 from torch import nn
 
 from contnet import SCHEMES, ODEBlock
@@ -14,9 +15,12 @@ from contnet.invariance.report.latency import pareto_front
 from contnet.invariance.report.look import basis_look, scheme_look
 from contnet.invariance.report.page import page
 from contnet.invariance.report.pictures import pictures
+from contnet.invariance.result import measured
 from contnet.invariance.store import Store
 from contnet.invariance.study import Study, study
+from contnet.ode import statistics
 from contnet.ode.bases import BASES, Legendre
+from contnet.ode.manifestation import Manifestation
 from contnet.ode.schemes import ADAPTIVE_SCHEMES
 from tests.invariance.results import subject
 
@@ -107,9 +111,62 @@ def test_depths_trained_from_scratch_are_a_curve_to_compare_with(tmp_path: Path)
         for n, p in ((2, replace(plan, n_time_steps=[2, 4])), (1, plan), (4, plan))
     ]
     legends = drawn(studies[:1], studies[1:])
-    assert "each depth trained from scratch" in legends["accuracy"]
+    assert "separately trained networks" in legends["accuracy"]
     assert set(legends) == {"accuracy", "latency", "classes"}
     assert set(drawn(studies)) == {"accuracy", "latency", "classes-0"}
+
+
+def crosses(ax: Axes) -> set[tuple[str, float]]:
+    """Return colour and place of the crosses in a panel, which are the references."""
+    return {
+        (str(line.get_color()), float(line.get_xdata()[0]))
+        for line in ax.lines
+        if line.get_marker() == "+" and len(line.get_xdata())
+    }
+
+
+def test_references_of_every_scheme_are_drawn_in_every_panel_that_has_an_accuracy(
+    tmp_path: Path,
+) -> None:
+    store, plan = Store(tmp_path / "store"), Plan(["euler", "rk4"], [1, 2], convergence=False)
+    studies = [study(replace(subject(small()), identity=str(i)), plan, store) for i in range(2)]
+    projected = study(subject(small(n_basis=2)), replace(plan, n_basis=[1]), store)
+    references = [
+        study(replace(subject(small(scheme=s, n_time_steps=n)), identity=f"{s}{n}"), p, store)
+        for p in [Plan(convergence=False)]
+        for s, n in (("euler", 1), ("euler", 4), ("rk4", 2), ("midpoint", 2))
+    ]
+    euler, rk4 = scheme_look("euler")["color"], scheme_look("rk4")["color"]
+    latencies = {
+        (scheme_look(str(one.trained.manifestation.name))["color"], one.trained_figures.latency_ms)
+        for one in references
+    }
+    drawings = dict(pictures([projected], references)) | dict(pictures(studies, references))
+    for name, expected in {
+        "accuracy": [{(euler, 1), (euler, 4), (rk4, 2)}] * 2,
+        "latency": [latencies] * 2,
+        "projection": [{(c, references[0].trained.parameters) for c, _ in latencies}, latencies],
+    }.items():
+        found = [crosses(ax) for ax in drawings[name].axes]
+        # The other study was trained with Euler's method in 2 steps, and is a point of its curve.
+        assert [references - {(euler, 2)} for references in found] == expected, name
+
+
+def test_the_set_of_a_network_is_one_line_among_the_names_of_others(tmp_path: Path) -> None:
+    seen = [Manifestation(SCHEMES["euler"], n) for n in (1, 2, 4)]
+    network = small()
+    statistics.provide(network, seen)
+    store = Store(tmp_path / "store")
+    of_set = study(subject(network), Plan(["euler", "rk4"], [1, 2, 4], seen=True), store)
+    alone = study(replace(subject(small()), identity="alone"), Plan(), store)
+    ax = dict(pictures([of_set], [alone]))["latency"].axes[0]
+    (line,) = [line for line in ax.lines if line.get_label() == "one set of weights"]
+    front = pareto_front(
+        [(f.latency_ms, f.accuracy) for r, f in measured(of_set.results) if r.seen]
+    )
+    assert list(zip(*line.get_data(), strict=True)) == front
+    assert "euler 1" in {text.get_text() for text in ax.texts}
+    assert "one set of weights" not in drawn([alone])["latency"]
 
 
 def test_the_pareto_front_has_what_nothing_beats() -> None:
