@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from contnet.invariance.dial import cheapest
     from contnet.networks.continuous import ContinuousNet, WideContinuousNet
     from contnet.networks.residual import ResNet, WideResNet
     from contnet.ode.block import ODEBlock
@@ -22,6 +23,7 @@ __all__ = [
     "Scheme",
     "WideContinuousNet",
     "WideResNet",
+    "cheapest",
     "project",
 ]
 
@@ -35,6 +37,7 @@ _HOMES = {
     "Scheme": "contnet.ode.schemes",
     "WideContinuousNet": "contnet.networks.continuous",
     "WideResNet": "contnet.networks.residual",
+    "cheapest": "contnet.invariance.dial",
     "project": "contnet.ode.projection",
 }
 
