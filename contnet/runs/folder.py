@@ -41,6 +41,9 @@ SWEEP_TABLE = Path("sweep.csv")
 SWEEP_JOBS = Path("sweep_jobs.csv")
 """One row for each job of a sweep, in the folder of the sweep."""
 
+OF_FILES = {".ckpt", ".csv", ".json", ".log", ".yaml"}
+"""Suffixes of the files that a run writes."""
+
 
 def relative(path: Path, start: Path | None = None) -> Path:
     """Return a path relative to `start`, or unchanged if it lies elsewhere.
@@ -67,16 +70,21 @@ def check_own_files(folder: Path) -> None:
     """Check that what a run reads and writes in its folder are files and folders of its own.
 
     Through a link, a run in a folder that somebody else has made would write elsewhere. A pipe or a
-    device would be read without an end.
+    device would be read without an end. A folder with the name of a file could not be replaced.
 
     Raises:
-        ConfigError: if something there is a link, or neither a file nor a folder.
+        ConfigError: if something there is a link, neither a file nor a folder, or a folder with the
+            name of a file.
     """
     inside = [*folder.glob("*"), *(folder / RECORD).glob("*"), *(folder / LAST.parent).glob("*")]
     for path in inside:
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise ConfigError(
                 f"hydra.run.dir must be a folder of files; {str(path)!r} is a link or a device"
+            )
+        if path.is_dir() and path.suffix in OF_FILES:
+            raise ConfigError(
+                f"hydra.run.dir must be a folder of files; {str(path)!r} is a folder; remove it"
             )
 
 

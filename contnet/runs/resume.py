@@ -33,7 +33,9 @@ def newest_checkpoint(folder: Path | None = None) -> Path:
     times = {place: max(map(_saved_at, paths)) for place, paths in found.items() if paths}
     if not times:
         where = "any folder of outputs/train" if folder is None else folder
-        raise ConfigError(f"ckpt_path=last finds no {LAST} in {where}")
+        advice = None if folder is None else _advice(folder)
+        more = f"; {advice}" if advice else ""
+        raise ConfigError(f"ckpt_path=last finds no {LAST} in {where}{more}")
     newest = max(times, key=lambda place: times[place])
     damages = []
     for path in found[newest]:
@@ -41,21 +43,28 @@ def newest_checkpoint(folder: Path | None = None) -> Path:
         if damage is None:
             return path
         damages.append(f"{path} is damaged ({damage})")
-    best = newest / BEST
-    advice = "no other checkpoint of the run can be loaded"
-    if best.exists() and damage_of(best) is None:
-        advice = (
-            f"{best} can be loaded: give it as ckpt_path={best}, with another hydra.run.dir and "
-            "the overrides of the run"
-        )
+    advice = _advice(newest) or "no other checkpoint of the run can be loaded"
     raise ConfigError(f"ckpt_path=last: {' and '.join(damages)}; {advice}")
+
+
+def _advice(folder: Path) -> str | None:
+    """Return how to go on from the best checkpoint of a run, or None if it cannot be loaded."""
+    best = folder / BEST
+    if damage_of(best) is not None:
+        return None
+    return (
+        f"{best} can be loaded: give it as ckpt_path={best}, with another hydra.run.dir and the "
+        "overrides of the run"
+    )
 
 
 def damage_of(path: Path) -> str | None:
     """Return what is wrong with the file of a checkpoint, or None if every byte is as written.
 
-    The archive holds a checksum of each of its parts.
+    The archive holds a checksum of each of its parts. A file that is missing is damaged.
     """
+    if not path.is_file():  # a pipe would be read without an end
+        return "not a file"
     try:
         with Archive(path), zipfile.ZipFile(path) as archive:
             part = archive.testzip()

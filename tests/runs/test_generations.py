@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from contnet.errors import ConfigError
 from contnet.runs.atomic import replace_and_keep
+from contnet.runs.folder import check_own_files
+from contnet.runs.resume import newest_checkpoint
 from tests.conftest import Run
 from tests.outcomes import LAST, assert_same_end, load
 from tests.runs.small import SMALL
@@ -92,8 +95,37 @@ def test_where_both_are_damaged_the_best_one_is_named_if_it_can_be_loaded(
     )
     told = ("ckpt_path=run/checkpoints/best.ckpt", "hydra.run.dir=other", *SMALL, "epochs=4")
     assert run("train", *told)[0] == 0
+    for path in (LAST, PREVIOUS):
+        (folder / path).unlink()
+    with pytest.raises(ConfigError, match=r"no checkpoints/last.ckpt in run; run/.*best.ckpt can"):
+        newest_checkpoint(Path("run"))
+    cut_off(shutil.copy(folder / BEST, folder / LAST))
     flip_a_bit(folder / BEST)
     assert run(*resume)[2].endswith("; no other checkpoint of the run can be loaded\n")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["pipe", "folder"])
+def test_what_is_no_file_is_no_checkpoint_and_is_not_waited_for(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    (tmp_path / LAST.parent).mkdir()
+    make(tmp_path / LAST)
+    with pytest.raises(ConfigError, match=r"last.ckpt is damaged \(not a file\); no other"):
+        newest_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", [LAST, PREVIOUS, BEST, "result.json", "metrics.csv", "train.log", ".hydra/config.yaml"]
+)
+def test_a_folder_in_the_place_of_a_file_of_a_run_is_refused_before_the_run_is_resumed(
+    name: Path | str, tmp_path: Path
+) -> None:
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / LAST.parent).mkdir()
+    check_own_files(tmp_path)
+    (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(ConfigError, match=rf"folder of files; '.*{name}' is a folder"):
+        check_own_files(tmp_path)
 
 
 def test_an_evaluation_of_a_folder_takes_a_run_once(
