@@ -2,7 +2,8 @@
 
 A basis that combines nodes computes with sums of their parameters and of the statistics of their
 norms. Of all else that a node holds, the first node's is used. So all else must be equal: masks and
-tables of positions are, quantized weights are not.
+tables of positions are, quantized weights are not. A buffer that the rate updates is the first
+node's as well, and is copied to the others at the end of each pass.
 """
 
 from collections.abc import Iterator, Sequence
@@ -53,15 +54,25 @@ def _shapes(node: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in summed.items() if summable(tensor)}
 
 
+def named_constants(node: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield the parameters and buffers of a node that are not summed, with their names."""
+    statistics = {buffer for _, buffer in named_statistics(node)}
+    parameters = node.named_parameters(remove_duplicate=False)
+    yield from ((name, parameter) for name, parameter in parameters if not summable(parameter))
+    buffers = node.named_buffers(remove_duplicate=False)
+    yield from ((name, buffer) for name, buffer in buffers if buffer not in statistics)
+
+
 def _constants(node: nn.Module) -> Iterator[tuple[str, Any]]:
     """Yield what else a node holds, by name: buffers, packed weights, tensors as attributes."""
-    statistics = dict(named_statistics(node))
-    parameters = dict(node.named_parameters(remove_duplicate=False))
-    yield from ((name, p) for name, p in parameters.items() if not summable(p))
-    buffers = dict(node.named_buffers(remove_duplicate=False))
-    yield from ((name, buffer) for name, buffer in buffers.items() if name not in statistics)
+    yield from named_constants(node)
+    tensors = {
+        name
+        for named in (node.named_parameters, node.named_buffers)
+        for name, _ in named(remove_duplicate=False)
+    }
     for name, state in node.state_dict().items():
-        if name not in parameters and name not in buffers:
+        if name not in tensors:
             yield name, state
     for prefix, module in node.named_modules():
         own = [

@@ -34,6 +34,7 @@ class PiecewiseConstant(Basis):
         nodes: Sequence[nn.Module],
         weights: Weights,
         combination: Combination | None = None,
+        host: nn.Module | None = None,
     ) -> Rate:
         ((k, _),) = weights
         return nodes[k]

@@ -121,28 +121,34 @@ class Basis(ABC):
         nodes: Sequence[nn.Module],
         weights: Weights,
         combination: Combination | None = None,
+        host: nn.Module | None = None,
     ) -> Rate:
         """Return R(. ; theta(t)) for the weights of theta(t).
 
-        `combination` is that of the weights, where it has been made before.
+        `combination` is that of the weights, where it has been made before. `host` is the node that
+        is evaluated in place of the first of those that are summed.
         """
-        return Combined(combination or self.combination(weights), [nodes[k] for k, _ in weights])
+        summed = [nodes[k] for k, _ in weights]
+        return Combined(combination or self.combination(weights), summed, host or summed[0])
 
-    def rate_on(self, nodes: Sequence[nn.Module], element: int) -> Callable[[Tensor], Rate]:
+    def rate_on(
+        self, nodes: Sequence[nn.Module], element: int, host: nn.Module | None = None
+    ) -> Callable[[Tensor], Rate]:
         """Return t -> R(. ; theta(t)) on an element, for solvers that choose their times.
 
         A time is a tensor of one number. The function raises ArithmeticError if it is not finite,
         as it is after a state that is not finite.
         """
         if all(len(phi) == 1 for phi in self.functions(element).values()):
-            constant = self.rate(nodes, self.weights(Fraction(element, self.n_elements), element))
+            weights = self.weights(Fraction(element, self.n_elements), element)
+            constant = self.rate(nodes, weights, host=host)
             return lambda t: constant
 
         def rate_at(t: Tensor) -> Rate:
             time = t.item()
             if not isfinite(time):
                 raise ArithmeticError(f"a step ends at the time {time}")
-            return self.rate(nodes, self.weights(Fraction(time), element))
+            return self.rate(nodes, self.weights(Fraction(time), element), host=host)
 
         return rate_at
 

@@ -3,8 +3,8 @@
 Parameters are summed by name, so that any module can be a node. So are the statistics of norms,
 except for running variances. Each node's variance is mapped to a coefficient (see `deviation`), the
 coefficients are summed, and the variance is the square of the sum. So it is never negative,
-whatever the signs of the weights. Every other buffer (a mask, a table of positions) is a constant,
-and the first node's is used.
+whatever the signs of the weights. Every other buffer (a mask, a table of positions) is that of the
+first node of the block.
 """
 
 import copy
@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from contnet.ode.alike import summable
+from contnet.ode.exchange import evaluate_with
 from contnet.ode.norms import named_statistics, present_statistics
 
 TINY = 1e-30
@@ -28,7 +28,7 @@ class Combination(nn.Module):
     update their running statistics. The nodes then receive the smallest change that brings their
     sum to its new value. A standard deviation that would become negative becomes 0.
 
-    It holds no node: it is given them at each call, as they then are.
+    It holds no node: it is given them at each call.
 
     Args:
         weights: the weight of each node.
@@ -38,14 +38,18 @@ class Combination(nn.Module):
     def __init__(self, weights: Iterable[float], *, nodal: bool) -> None:
         super().__init__()
         self.nodal = nodal
-        # Tensors: compiled code treats a number as a constant, and is compiled again for each.
-        self.weights = [
-            torch.tensor(weight, dtype=torch.float64, device="cpu") for weight in weights
-        ]
+        # Tensors: compiled code treats a number as a constant, and is compiled again for each. Not
+        # of inference mode: a block may be trained after it.
+        with torch.inference_mode(False):
+            self.weights = [
+                torch.tensor(weight, dtype=torch.float64, device="cpu") for weight in weights
+            ]
 
-    def forward(self, nodes: Sequence[nn.Module], x: Tensor) -> Tensor:
-        """Return R(x) for the sum of `nodes`, which are copies of one module."""
-        node = nodes[0]
+    def forward(
+        self, nodes: Sequence[nn.Module], x: Tensor, host: nn.Module | None = None
+    ) -> Tensor:
+        """Return R(x) for the sum of `nodes`: that of `host`, or of the first, with their sum."""
+        node = nodes[0] if host is None else host
         theta = {
             name: weighted_sum(same, self.weights)
             for name, same in _parameters(nodes).items()
@@ -58,7 +62,7 @@ class Combination(nn.Module):
                 name: value.square() if _is_variance(name) else value.clone()
                 for name, value in before.items()
             }
-        result: Tensor = functional_call(node, {**theta, **now}, (x,))
+        result = evaluate_with(node, {**theta, **now}, x)
         # Recalibration puts the norms alone in training mode.
         if any(module.training for module in node.modules()):
             self._learn(statistics, before, now)
@@ -102,14 +106,17 @@ class Combination(nn.Module):
 
 
 class Combined:
-    """R(. ; theta) of a weighted sum of `nodes`."""
+    """R(. ; theta) of a weighted sum of `nodes`, which `host` evaluates."""
 
-    def __init__(self, combination: Combination, nodes: Sequence[nn.Module]) -> None:
+    def __init__(
+        self, combination: Combination, nodes: Sequence[nn.Module], host: nn.Module
+    ) -> None:
         self.combination = combination
         self.nodes = nodes
+        self.host = host
 
     def __call__(self, x: Tensor) -> Tensor:
-        result: Tensor = self.combination(self.nodes, x)
+        result: Tensor = self.combination(self.nodes, x, self.host)
         return result
 
 

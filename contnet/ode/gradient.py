@@ -20,12 +20,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 from torchdiffeq import odeint_adjoint
 
 from contnet.ode.bases import PiecewiseConstant
 from contnet.ode.basis import Basis, Rate
+from contnet.ode.exchange import evaluate_with
 from contnet.ode.integrate import evaluate, solver_failures
 from contnet.ode.schemes import SCHEMES, AdaptiveScheme, Scheme
 
@@ -73,6 +73,9 @@ class Snapshot:
 
     The tensors of the module itself stay as they are then. `torch.func.functional_call` may have
     lent it the parameters, and taken them back by that time.
+
+    Raises:
+        RuntimeError: on evaluation, if a parameter was changed in place after `hold`.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -84,11 +87,26 @@ class Snapshot:
             for name, buffer in module.named_buffers()
             if not nn.parameter.is_lazy(buffer)
         }
+        self.versions: dict[str, int] = {}
+
+    def hold(self) -> None:
+        """Refuse parameters that are changed in place from here on, at the end of the forward pass.
+
+        A rate may still bound its weights in place before it uses them.
+        """
+        self.versions = {
+            name: p._version for name, p in self.parameters.items() if not p.is_inference()
+        }
 
     def __call__(self, x: Tensor) -> Tensor:
+        for name, version in self.versions.items():
+            if self.parameters[name]._version != version:
+                raise RuntimeError(
+                    f"the parameter {name} was changed in place since the forward pass, which the "
+                    "backward pass recomputes; call backward before the optimizer's step"
+                )
         buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
-        result: Tensor = functional_call(self.module, {**self.parameters, **buffers}, (x,))
-        return result
+        return evaluate_with(self.module, {**self.parameters, **buffers}, x)
 
 
 class OneStep(nn.Module):
@@ -116,7 +134,12 @@ def checkpointed(
     evaluations = count()
 
     def run(x: Tensor) -> Tensor:
-        return later(x) if next(evaluations) else now(x)
+        if next(evaluations):
+            return later(x)
+        computed: Tensor = now(x)
+        if not torch.compiler.is_compiling():
+            later.hold()
+        return computed
 
     result: Tensor = checkpoint(run, x, use_reentrant=False)
     return result
@@ -137,7 +160,8 @@ class Dynamics(nn.Module):
     def forward(self, t: Tensor, state: Tensor) -> Tensor:
         if self.later is None:
             self.n_f_evals += 1
-            return self.epsilon * evaluate(self.rate, state, self.dtype)
+            first = self.n_f_evals == 1
+            return self.epsilon * evaluate(self.rate, state, self.dtype, checked=first)
         # In the precision of the forward pass: in another, the gradient would be of another rate.
         with self.autocast:
             return self.epsilon * evaluate(self.later, state, self.dtype)
@@ -146,6 +170,7 @@ class Dynamics(nn.Module):
         """Evaluate the rate as it is now from here on."""
         self.autocast = _autocast_as_now(device)
         self.later = Snapshot(self.rate)
+        self.later.hold()
 
 
 def _autocast_as_now(device: str) -> AbstractContextManager[Any]:

@@ -97,25 +97,54 @@ def check_shape(rate: Rate, state: Tensor, computed: Any) -> None:
     """
     if isinstance(computed, Tensor) and computed.shape == state.shape:
         return
-    node = rate.nodes[0] if isinstance(rate, Combined) else rate
     became = (
         tuple(computed.shape) if isinstance(computed, Tensor) else f"a {type(computed).__name__}"
     )
     raise ValueError(
-        f"the rate {type(node).__name__} must keep the shape of its input; "
+        f"the rate {_name(rate)} must keep the shape of its input; "
         f"{tuple(state.shape)} became {became}"
     )
 
 
-def evaluate(rate: Rate, state: Tensor, dtype: torch.dtype) -> Tensor:
+def _name(rate: Rate) -> str:
+    return type(rate.nodes[0] if isinstance(rate, Combined) else rate).__name__
+
+
+def watched(compute: Callable[[Tensor], Tensor], rate: Rate, state: Tensor) -> Tensor:
+    """Return `compute(state)`, and check that `rate` has not changed the state in place.
+
+    The state is needed again: x + R(x) would become relu(x) + R(x).
+
+    Raises:
+        ValueError: if it has.
+    """
+    if torch.compiler.is_compiling():
+        return compute(state)
+    if state.is_inference():  # PyTorch counts no changes of it, but those of a copy from outside
+        with torch.inference_mode(False):
+            state = state.clone()
+    version = state._version
+    computed = compute(state)
+    if state._version != version:
+        raise ValueError(
+            f"the rate {_name(rate)} must not change its input in place; "
+            "use inplace=False in its first layer"
+        )
+    return computed
+
+
+def evaluate(rate: Rate, state: Tensor, dtype: torch.dtype, *, checked: bool = False) -> Tensor:
     """Return the rate of a state, computed in `dtype`.
 
     Raises:
-        ValueError: if the rate does not keep the shape of the state.
+        ValueError: if `checked`, and the rate does not keep the shape of the state, or changes the
+            state itself.
     """
-    computed = rate(state.to(dtype))
-    check_shape(rate, state, computed)
-    return computed if dtype == state.dtype else computed.to(state.dtype)
+    given = state.to(dtype)
+    computed = watched(rate, rate, given) if checked else rate(given)
+    if checked:
+        check_shape(rate, state, computed)
+    return computed.to(state.dtype)
 
 
 def integrate_adaptively(
@@ -140,7 +169,8 @@ def integrate_adaptively(
     def dynamics(t: Tensor, state: Tensor) -> Tensor:
         nonlocal n_f_evals
         n_f_evals += 1
-        return epsilon * evaluate(rate_at(t), state, dtype)
+        # The first evaluation is that of the state itself.
+        return epsilon * evaluate(rate_at(t), state, dtype, checked=n_f_evals == 1)
 
     # Times in float64: they are few, and the solver's steps are differences of them.
     t = torch.tensor([float(end) for end in interval], dtype=torch.float64, device=x.device)

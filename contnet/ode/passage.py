@@ -6,12 +6,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from contnet.ode.basis import Rate, Weights
-from contnet.ode.gradient import checkpointed, integrate_with_adjoint
-from contnet.ode.integrate import FixedGrid, integrate_adaptively
+from contnet.ode.basis import Rate
+from contnet.ode.gradient import Step, checkpointed, integrate_with_adjoint
+from contnet.ode.integrate import FixedGrid, integrate_adaptively, watched
 from contnet.ode.schemes import AdaptiveScheme
 from contnet.ode.settings import Settings
-from contnet.ode.trial import Trial
+from contnet.ode.trial import Trial, host_of
 
 
 class Passage:
@@ -45,34 +45,51 @@ class Passage:
         if has_few_bits and torch.is_autocast_enabled(x.device.type):
             x, has_few_bits = x.float(), False
         by_adjoint = settings.gradient == "adjoint" and torch.is_grad_enabled()
+        host = host_of(nodes) if settings.basis.combines else None
         if self.grid is not None and not by_adjoint:
-            yield from self._steps(self.grid, list(nodes), x, checked=is_new)
+            yield from self._steps(self.grid, list(nodes), host, x, checked=is_new)
         else:
             # Nor can differences of states of 16 bits tell a solver how long its steps may be.
             lift = has_few_bits and self.grid is None
-            yield from self._elements(list(nodes), x.float() if lift else x, x.dtype, by_adjoint)
-        self.trial.passed(shape)
+            state = x.float() if lift else x
+            yield from self._elements(list(nodes), host, state, x.dtype, by_adjoint)
+        self.trial.end(nodes, settings.basis, shape)
 
     def _steps(
-        self, grid: FixedGrid, nodes: Sequence[nn.Module], x: Tensor, *, checked: bool
+        self,
+        grid: FixedGrid,
+        nodes: Sequence[nn.Module],
+        host: nn.Module | None,
+        x: Tensor,
+        *,
+        checked: bool,
     ) -> Iterator[Tensor]:
+        """Yield the states after each step."""
         # A compiled step checks shapes while it is compiled, at no cost later.
-        step = partial(self.step, grid, checked=checked or self.step is not FixedGrid.step)
+        step: Step = partial(self.step, grid, checked=checked or self.step is not FixedGrid.step)
+        if checked:
+            step = partial(_watched, step)
+        basis = self.settings.basis
         recomputes = self.settings.gradient == "checkpoint" and torch.is_grad_enabled()
         for thetas in grid.thetas:
-            rates = [self._rate(nodes, theta) for theta in thetas]
+            rates = [
+                basis.rate(nodes, theta, self.combinations.get(theta), host) for theta in thetas
+            ]
             if recomputes:
-                used = {k: nodes[k] for theta in thetas for k, _ in theta}
-                x = checkpointed(step, rates, list(used.values()), x)
+                used = {k for theta in thetas for k, _ in theta}
+                modules = [nodes[k] for k in used]
+                x = checkpointed(step, rates, modules if host is None else [*modules, host], x)
             else:
                 x = step(rates, x)
             yield x
 
-    def _rate(self, nodes: Sequence[nn.Module], theta: Weights) -> Rate:
-        return self.settings.basis.rate(nodes, theta, self.combinations.get(theta))
-
     def _elements(
-        self, nodes: Sequence[nn.Module], x: Tensor, dtype: torch.dtype, by_adjoint: bool
+        self,
+        nodes: Sequence[nn.Module],
+        host: nn.Module | None,
+        x: Tensor,
+        dtype: torch.dtype,
+        by_adjoint: bool,
     ) -> Iterator[Tensor]:
         """Yield the states at the ends of theta's elements in `dtype`, the rate's own."""
         settings, basis = self.settings, self.settings.basis
@@ -86,9 +103,13 @@ class Passage:
                 )
             else:
                 assert isinstance(settings.scheme, AdaptiveScheme)
-                rate_at = basis.rate_on(nodes, element)
+                rate_at = basis.rate_on(nodes, element, host)
                 x, n = integrate_adaptively(
                     settings.scheme, rate_at, interval, settings.epsilon, x, dtype
                 )
             self.n_f_evals += n
             yield x.to(dtype)
+
+
+def _watched(step: Step, rates: Sequence[Rate], x: Tensor) -> Tensor:
+    return watched(partial(step, rates), rates[0], x)

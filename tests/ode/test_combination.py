@@ -155,3 +155,13 @@ def test_what_is_combined_once_is_what_is_looked_up(name: str) -> None:
                 getattr(by_hand, norm_name).running_var.copy_(deviation.square())
         state = state + by_hand(state) / 3
     torch.testing.assert_close(block(x), state, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("basis", BASES)
+def test_a_manifestation_that_is_chosen_in_inference_mode_can_be_trained(basis: str) -> None:
+    block = ODEBlock(lambda: nn.Linear(4, 4), n_basis=2, basis=basis)
+    with torch.inference_mode():
+        block.set_manifestation(n_time_steps=5)
+        block(torch.randn(2, 4))
+    block(torch.randn(2, 4)).sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in block.parameters())

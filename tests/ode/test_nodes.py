@@ -3,6 +3,7 @@
 import copy
 import re
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -211,3 +212,73 @@ def test_every_new_shape_and_every_new_node_is_looked_at() -> None:
     block.nodes[1] = nn.Linear(3, 1)
     with pytest.raises(ValueError, match=r"the rate Linear .*\(2, 3\) became \(2, 1\)"):
         block(torch.ones(2, 3))
+
+
+def in_place(layer: type[nn.Module]) -> nn.Module:
+    return nn.Sequential(layer(inplace=True), nn.Linear(4, 4))
+
+
+@pytest.mark.parametrize("gradient", ["backprop", "checkpoint", "adjoint"])
+@pytest.mark.parametrize("scheme", ["euler", "rk4", "dopri5"])
+@pytest.mark.parametrize("basis", BASES)
+def test_a_rate_that_changes_its_input_in_place_is_refused(
+    basis: str, scheme: str, gradient: str
+) -> None:
+    """The state is needed after the rate: x + R(x) would become relu(x) + R(x)."""
+    if gradient == "adjoint" and basis != "piecewise_constant":
+        return
+    block = ODEBlock(lambda: in_place(nn.ReLU), 2, scheme=scheme, basis=basis, gradient=gradient)
+    for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+        with (
+            mode(),
+            pytest.raises(ValueError, match=r"the rate Sequential must not change its input in pl"),
+        ):
+            block(torch.randn(3, 4))
+    with torch.inference_mode():
+        unharmed = ODEBlock(lambda: nn.Linear(4, 4), 2, scheme=scheme, basis=basis)
+        if scheme != "dopri5":
+            assert unharmed(torch.full((3, 4), torch.nan)).isnan().all()
+
+
+class Masked(nn.Module):
+    """A rate with a mask, which no basis can sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4, bias=False)
+        self.register_buffer("mask", torch.ones(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) * self.mask
+
+
+def pruned(nodes: nn.ModuleList) -> None:
+    for node in nodes:
+        prune.random_unstructured(node.linear, "weight", amount=8)
+
+
+def masked(nodes: nn.ModuleList) -> None:
+    nodes[1].mask[0] = 0
+
+
+def masked_anew(nodes: nn.ModuleList) -> None:
+    nodes[1].mask = torch.zeros(4)
+
+
+def loaded(nodes: nn.ModuleList) -> None:
+    nodes.load_state_dict({**nodes.state_dict(), "1.mask": torch.zeros(4)})
+
+
+@pytest.mark.parametrize("change", [pruned, masked, masked_anew, loaded])
+@pytest.mark.parametrize("basis", COMBINING)
+def test_nodes_that_have_become_unequal_since_the_last_pass_are_refused(
+    basis: str, change: Callable[[nn.ModuleList], None]
+) -> None:
+    block = ODEBlock(Masked, SIZES[basis], basis=basis)
+    x = torch.randn(3, 4)
+    block(x)
+    block(x)
+    change(block.nodes)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=rf"the basis {basis} must .*mask is not a parameter"):
+            block(x)

@@ -48,9 +48,14 @@ class Replaced(nn.Module):
         return x / self.scale
 
 
+def twice(layer: nn.Module) -> nn.Module:
+    return nn.Sequential(layer, nn.Tanh(), layer)
+
+
 LAYERS: dict[str, Callable[[], nn.Module]] = {
     "batch norm": lambda: nn.BatchNorm2d(3),
     "batch norm, cumulative": lambda: nn.BatchNorm2d(3, momentum=None),
+    "batch norm, used twice": lambda: twice(nn.BatchNorm2d(3)),
     "instance norm": lambda: nn.InstanceNorm2d(3, track_running_stats=True),
     "memory": Memory,
     "replaced": Replaced,
@@ -184,3 +189,66 @@ def test_networks_with_other_parameters_have_the_gradient_of_backprop(gradient: 
         assert found[1][name].grad.norm().item() == pytest.approx(
             norm, rel=1e-9 if gradient == "checkpoint" else 0.02, abs=1e-9
         ), name
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize(("scheme", "basis", "gradient"), SETTINGS)
+def test_weights_that_have_changed_since_the_forward_pass_are_refused(
+    scheme: str, basis: str, gradient: str, frozen: bool
+) -> None:
+    """As autograd refuses them: what is recomputed from them is not what was computed."""
+    if scheme == "bosh3" and gradient == "checkpoint":
+        return  # adaptive steps are not recomputed
+    made = ODEBlock(Smooth, BASES[basis], scheme=scheme, basis=basis, gradient=gradient)
+    made.requires_grad_(not frozen)
+    x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    loss = made(x).sum()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter += 1
+    with pytest.raises(RuntimeError, match=r"modified by an inplace|in place since"):
+        loss.backward()
+
+
+class Bounded(nn.Module):
+    """A layer that keeps its weight in bounds, in place, before it uses it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((4,), 2.0, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            self.weight.clamp_(-1, 1)
+        return (x * self.weight).tanh()
+
+
+@pytest.mark.parametrize("gradient", ["backprop", "checkpoint"])
+def test_a_rate_may_bound_its_weights_as_it_is_evaluated(gradient: str) -> None:
+    block = ODEBlock(Bounded, 2, gradient=gradient)
+    block(torch.ones(3, 4, dtype=torch.float64)).sum().backward()
+    assert all(p.grad is not None for p in block.parameters())
+
+
+@pytest.mark.parametrize("layer", ["memory", "replaced", "spectral norm"])
+@pytest.mark.parametrize(("scheme", "basis", "gradient"), SETTINGS)
+def test_buffers_that_a_rate_updates_are_one_for_the_block(
+    layer: str, scheme: str, basis: str, gradient: str
+) -> None:
+    """A block that was trained can be loaded, refined and projected: its nodes can be summed."""
+    made, other = (block(layer, scheme, basis, gradient) for _ in range(2))
+    x = torch.randn(4, 3, 2, 2, dtype=torch.float64)
+    for _ in range(2):
+        made(x).sum().backward()
+    if basis != "piecewise_constant":
+        for node in made.nodes:
+            for expected, found in zip(made.nodes[0].buffers(), node.buffers(), strict=True):
+                assert torch.equal(found, expected)
+    if layer == "memory" and basis != "piecewise_constant":
+        assert made.nodes[0][1].n_calls == 2 * made.n_f_evals
+    other.load_state_dict(made.state_dict())
+    assert torch.equal(other.eval()(x), made.eval()(x))
+    made.refine()
+    if basis != "piecewise_constant":  # elsewhere, nodes that differ in a buffer cannot be summed
+        made.project(2, "legendre")
+    assert made(x).isfinite().all()

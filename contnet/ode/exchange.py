@@ -1,0 +1,27 @@
+"""Evaluation of a module with other tensors in the places of its own."""
+
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor, nn
+from torch.func import functional_call
+
+
+def evaluate_with(module: nn.Module, tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Return module(x) with other parameters and buffers, by name; its own are put back afterwards.
+
+    A tensor that the module holds in several places is exchanged in all of them.
+    """
+    named = {own: name for name, own in _places(module) if name in tensors}
+    places = {name: tensors[named[own]] for name, own in _places(module) if own in named}
+    # PyTorch's own way to tie weights exchanges a module that is registered twice twice as well,
+    # and puts back what it has put there itself.
+    result: Tensor = functional_call(module, places, (x,), tie_weights=False)
+    return result
+
+
+def _places(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield each place of a tensor once, with the tensor."""
+    for prefix, layer in module.named_modules():
+        for named in (layer.named_parameters, layer.named_buffers):
+            for name, tensor in named(recurse=False, remove_duplicate=False):
+                yield f"{prefix}.{name}".removeprefix("."), tensor
