@@ -4,8 +4,14 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from PIL import Image
 
+from contnet import SCHEMES, ContinuousNet
+from contnet.commands.study_request import Request
+from contnet.ode import statistics
+from contnet.ode.manifestation import Manifestation
+from tests.configuration import CONF
 from tests.conftest import Run
 from tests.outcomes import result, rows
 
@@ -78,6 +84,18 @@ def test_a_bad_evaluation_is_refused(
     assert (code, err.count("\n")) == (1, 1)
     assert message in err
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_study_is_by_default_in_the_manifestations_that_the_network_was_trained_in() -> None:
+    network = ContinuousNet(alpha=1, initial_time_d=2)
+    statistics.provide(network, [Manifestation(SCHEMES["midpoint"], n) for n in (1, 4)])
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        request = Request.of(compose("evaluate", ["run_dir=e", "ckpt_path=a.ckpt"]))
+    assert [str(one) for one in request.plan.manifestations(network)] == [
+        "euler, 2 steps",
+        "midpoint, 1 step",
+        "midpoint, 4 steps",
+    ]
 
 
 @pytest.mark.parametrize(
