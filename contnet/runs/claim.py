@@ -68,12 +68,12 @@ def claim(folder: Path) -> Claim:
 
     Raises:
         HeldError: if another process holds it.
-        OSError: if it cannot be made or written to.
+        OSError: if it cannot be made or written to, or its lock is a link.
     """
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     while True:
-        file = (folder / LOCK).open("a+", encoding="utf-8")
+        file = _opened(folder / LOCK)
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -126,6 +126,12 @@ def claimed(folder: Path) -> Iterator[None]:
         yield
     finally:
         held.release()
+
+
+def _opened(path: Path) -> TextIO:
+    """Open a file, made if it is missing, but not through a link that somebody else has made."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, mode=0o666), "a+", encoding="utf-8")
 
 
 def _is_at(path: Path, file: TextIO) -> bool:

@@ -20,6 +20,7 @@ def stopped_by(trainer: Trainer) -> str | None:
         return "trainer.max_steps"
     callbacks = trainer.callbacks  # type: ignore[attr-defined]
     timers = [callback for callback in callbacks if isinstance(callback, Timer)]
-    if any((timer.time_remaining() or 0) <= 0 for timer in timers):
+    left = [timer.time_remaining() for timer in timers]
+    if any(seconds is not None and seconds <= 0 for seconds in left):
         return "trainer.max_time"
     return "callbacks" if trainer.should_stop else None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from contnet.runs.claim import LOCK, claim
 from tests.conftest import Run
 from tests.outcomes import LAST, result
 from tests.processes import Command, environment
@@ -133,3 +134,15 @@ def test_what_is_refused_leaves_no_folder_and_the_name_stays_free(run: Run, tmp_
     (folder,) = (tmp_path / "outputs" / "train").iterdir()
     assert run("train", *TINY, place)[0] == 0
     assert (folder.parent / f"{folder.name}-1" / "result.json").exists()
+
+
+def test_a_lock_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "run").mkdir()
+    for target in ("precious", "new"):
+        (tmp_path / "run" / LOCK).symlink_to(tmp_path / target)
+        with pytest.raises(OSError, match="symbolic links"):
+            claim(tmp_path / "run")
+        (tmp_path / "run" / LOCK).unlink()
+    assert (tmp_path / "precious").read_text() == "kept"
+    assert not (tmp_path / "new").exists()
