@@ -26,7 +26,7 @@ from torchdiffeq import odeint_adjoint
 from contnet.ode.bases import PiecewiseConstant
 from contnet.ode.basis import Basis, Rate
 from contnet.ode.exchange import evaluate_with
-from contnet.ode.integrate import evaluate, solver_failures
+from contnet.ode.integrate import evaluate, root_mean_square, solver_failures
 from contnet.ode.schemes import SCHEMES, AdaptiveScheme, Scheme
 
 GRADIENTS = ("backprop", "checkpoint", "adjoint")
@@ -213,7 +213,8 @@ def integrate_with_adjoint(
         limit = {"max_num_steps": scheme.max_num_steps}
         # In the backward pass the times are reversed, and the interval's beginning is its end: no
         # knot lies behind it.
-        options = {"options": {"step_t": t[1:], **limit}, "adjoint_options": limit}
+        there = {"step_t": t[1:], "norm": root_mean_square, **limit}
+        options = {"options": there, "adjoint_options": limit}
         with solver_failures(scheme, interval, x):
             states = odeint_adjoint(dynamics, x, t, method=method, **tolerances, **options)
     dynamics.end_forward_pass(x.device.type)

@@ -176,7 +176,7 @@ def integrate_adaptively(
     t = torch.tensor([float(end) for end in interval], dtype=torch.float64, device=x.device)
     # The last step must end at the end of the interval: past it theta is another function, and
     # interpolating back would cost accuracy.
-    options = {"step_t": t[1:], "max_num_steps": scheme.max_num_steps, "norm": _norm}
+    options = {"step_t": t[1:], "max_num_steps": scheme.max_num_steps, "norm": root_mean_square}
     with solver_failures(scheme, interval, x):
         states = odeint(
             dynamics, x, t, method=scheme.name, rtol=scheme.rtol, atol=scheme.atol, options=options
@@ -184,12 +184,14 @@ def integrate_adaptively(
     return states[-1], n_f_evals
 
 
-def _norm(values: Tensor) -> Tensor:
+def root_mean_square(values: Tensor) -> Tensor:
     """Return the root mean square, by which a solver chooses its steps, as a constant.
 
     torchdiffeq's own would let gradient flow into the size of the first step, and from there into
     the times of all later ones.
     """
+    if not values.numel():  # the mean of no numbers is NaN
+        return values.new_zeros((), dtype=values.abs().dtype)
     return values.detach().abs().pow(2).mean().sqrt()
 
 

@@ -42,7 +42,7 @@ class Passage:
         is_new = self.trial.begin(nodes, settings.basis, shape)
         has_few_bits = x.is_floating_point() and x.element_size() < 4
         # Under autocast the state would have 16 bits, too few to add up many small increments.
-        if has_few_bits and torch.is_autocast_enabled(x.device.type):
+        if has_few_bits and _autocasts(x.device.type):
             x, has_few_bits = x.float(), False
         by_adjoint = settings.gradient == "adjoint" and torch.is_grad_enabled()
         host = host_of(nodes) if settings.basis.combines else None
@@ -113,3 +113,8 @@ class Passage:
 
 def _watched(step: Step, rates: Sequence[Rate], x: Tensor) -> Tensor:
     return watched(partial(step, rates), rates[0], x)
+
+
+def _autocasts(device: str) -> bool:
+    # PyTorch raises an error where there is no autocast, as on the meta device.
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)

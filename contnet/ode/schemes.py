@@ -11,6 +11,7 @@ Differential Equations", section 31. Adaptive schemes choose their own steps and
 this module holds their names, orders and tolerances.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -30,11 +31,12 @@ class Scheme:
     """An explicit Runge-Kutta scheme with a fixed step.
 
     `a[i]` holds the i weights of stage i (strictly lower triangle), `b` the weights of the update,
-    and `c` the times of the stages in units of the step.
+    and `c` the times of the stages in units of the step. They are kept as fractions: a time that
+    was rounded may lie on the wrong side of a knot.
 
     Raises:
         ValueError: if the order is not from 1 to 4, the shapes disagree, a row of `a` does not sum
-            to its `c`, or an order condition fails.
+            to its `c`, a stage lies outside of its step, or an order condition fails.
     """
 
     name: str
@@ -49,6 +51,9 @@ class Scheme:
                 f"scheme {self.name}: order must be a whole number from 1 to {HIGHEST_ORDER}, "
                 f"got {self.order!r}"
             )
+        object.__setattr__(self, "a", tuple(map(_fractions, self.a)))
+        object.__setattr__(self, "b", _fractions(self.b))
+        object.__setattr__(self, "c", _fractions(self.c))
         if not len(self.a) == len(self.b) == len(self.c) or any(
             len(row) != i for i, row in enumerate(self.a)
         ):
@@ -59,6 +64,8 @@ class Scheme:
         for row, c in zip(self.a, self.c, strict=True):
             if sum(row) != c:
                 raise ValueError(f"scheme {self.name}: the row {row} of a does not sum to c = {c}")
+            if not 0 <= c <= 1:  # theta is another function there, or none
+                raise ValueError(f"scheme {self.name}: c must be from 0 to 1, got {c}")
         for order, residual in self._order_conditions():
             if order <= self.order and residual != 0:
                 raise ValueError(
@@ -135,14 +142,14 @@ def _dot(u: tuple[Fraction, ...], v: tuple[Fraction, ...]) -> Fraction:
     return sum((x * y for x, y in zip(u, v, strict=False)), Fraction(0))
 
 
+def _fractions(values: Iterable[Rational | float]) -> tuple[Fraction, ...]:
+    return tuple(Fraction(value) for value in values)
+
+
 def _scheme(name: str, order: int, a: list[list[Rational]], b: list[Rational]) -> Scheme:
-    rows = tuple(tuple(Fraction(x) for x in row) for row in a)
+    rows = tuple(map(_fractions, a))
     return Scheme(
-        name,
-        order,
-        a=rows,
-        b=tuple(Fraction(x) for x in b),
-        c=tuple(sum(row, Fraction(0)) for row in rows),
+        name, order, a=rows, b=_fractions(b), c=tuple(sum(row, Fraction(0)) for row in rows)
     )
 
 

@@ -117,3 +117,12 @@ def test_a_complex_state_turns_as_the_closed_form_does(basis: str) -> None:
     angle = shares(block) @ FACTORS[: block.n_basis]
     result = block(torch.ones(1, dtype=torch.complex128))
     assert result.item() == pytest.approx(complex(math.cos(angle), math.sin(angle)), abs=1e-5)
+
+
+@pytest.mark.parametrize(("scheme", "basis", "gradient"), SETTINGS)
+def test_a_batch_without_images_is_no_failure(scheme: str, basis: str, gradient: str) -> None:
+    block = growth(scheme, basis, 1e-3, gradient=gradient)
+    x = torch.zeros(0, 4, dtype=torch.float64, requires_grad=True)
+    result = block(x)
+    result.sum().backward()
+    assert (result.shape, x.grad.shape) == ((0, 4), (0, 4))

@@ -38,3 +38,14 @@ def test_the_default_type_changes_nothing(basis: str, dtype: torch.dtype) -> Non
         assert torch.equal(block(x), expected)
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("gradient", ["backprop", "checkpoint"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_a_block_in_any_type_is_computed_on_the_meta_device(
+    dtype: torch.dtype, gradient: str
+) -> None:
+    with torch.device("meta"):
+        block = ODEBlock(lambda: nn.Linear(4, 4), 2, scheme="rk4", gradient=gradient).to(dtype)
+        result = block(torch.ones(3, 4, dtype=dtype))
+    assert (result.shape, result.dtype, result.device.type) == ((3, 4), dtype, "meta")

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -8,7 +9,7 @@ import torch
 from contnet import ADAPTIVE_SCHEMES, SCHEMES
 from contnet.ode.bases import PiecewiseConstant
 from contnet.ode.integrate import fixed_grid
-from contnet.ode.schemes import find_scheme
+from contnet.ode.schemes import Scheme, find_scheme
 from tests.problems import Exponential, slope
 
 ORDERS = {
@@ -75,3 +76,30 @@ def test_find_scheme_sets_tolerances_and_refuses_names_that_it_does_not_know() -
         find_scheme("eulerr")
     with pytest.raises(ValueError, match="rtol must be a number greater than 0, got -1"):
         find_scheme("bosh3", rtol=-1)
+
+
+@pytest.mark.parametrize("c", [Fraction(3, 2), Fraction(-1)])
+def test_a_stage_outside_of_its_step_is_refused(c: Fraction) -> None:
+    """It would look up the weights of another interval, or of none."""
+    b = 1 / (2 * c)
+    with pytest.raises(ValueError, match=f"scheme mine: c must be from 0 to 1, got {c}"):
+        Scheme("mine", 2, a=((), (c,)), b=(1 - b, b), c=(Fraction(0), c))
+
+
+@pytest.mark.parametrize("number", [float, str, Fraction])
+def test_a_tableau_is_kept_as_fractions_whatever_it_is_given_as(number: Callable) -> None:
+    """In floats, some of these stages would lie beside the knot that they lie on."""
+    midpoint = SCHEMES["midpoint"]
+    a, b, c = (
+        tuple(tuple(map(number, row)) for row in midpoint.a),
+        tuple(map(number, midpoint.b)),
+        tuple(map(number, midpoint.c)),
+    )
+    made = Scheme("midpoint", 2, a, b, c)
+    assert made == midpoint
+    assert {type(x) for row in (*made.a, made.b, made.c) for x in row} == {Fraction}
+    for n in range(1, 50):
+        basis = PiecewiseConstant(2 * n)
+        assert fixed_grid(made, n, basis, 1.0) == fixed_grid(midpoint, n, basis, 1.0)
+    with pytest.raises(ValueError, match="NaN"):
+        Scheme("euler", 1, ((),), (float("nan"),), (0,))
