@@ -20,7 +20,7 @@ class DivergenceWatch(Callback):
 
     Reading the loss makes the program wait for a GPU, and takes a message between processes. So on
     a GPU, or in several processes, the loss is read every 50 steps, and before the checkpoint of
-    each epoch.
+    each epoch and of the end of a run.
 
     Raises:
         DivergedError: during training.
@@ -36,7 +36,10 @@ class DivergenceWatch(Callback):
         diverges = ~loss.detach().isfinite() & (self._first < 0)
         self._first = torch.where(diverges, trainer.global_step - 1, self._first)
         at_once = trainer.world_size == 1 and self._first.device.type == "cpu"
-        if at_once or trainer.is_last_batch or (batch_idx + 1) % STEPS_BETWEEN_CHECKS == 0:
+        # A run that ends within an epoch saves a checkpoint there.
+        ends = trainer.should_stop or 0 <= trainer.max_steps <= trainer.global_step
+        due = trainer.is_last_batch or (batch_idx + 1) % STEPS_BETWEEN_CHECKS == 0
+        if at_once or ends or due:
             self._check(trainer)
 
     def _check(self, trainer: Trainer) -> None:
