@@ -70,7 +70,7 @@ def test_a_network_trained_in_several_manifestations_is_judged_in_them_and_in_al
     )
 
 
-def coverage(losses: tuple[float, ...], seed: int) -> float:
+def coverage(losses: tuple[float, ...], seed: int, agreement: float = 0.95) -> float:
     """Return how often the interval holds the largest of known losses, in percentage points.
 
     400 images are drawn 200 times. Variants agree on most of them, as manifestations do.
@@ -79,7 +79,7 @@ def coverage(losses: tuple[float, ...], seed: int) -> float:
     worse = np.array(losses)[:, None] / 100
 
     def draw() -> np.ndarray:
-        common = generator.random(400) < 0.95  # the others are drawn for each variant alone
+        common = generator.random(400) < agreement  # the others are drawn for each variant alone
         luck = np.where(common, generator.random(400), generator.random((len(losses), 400)))
         return 100.0 * (luck < 0.03 + worse) - 100.0 * (luck > 0.97)
 
@@ -90,7 +90,7 @@ def coverage(losses: tuple[float, ...], seed: int) -> float:
 def test_the_interval_covers_the_largest_loss_as_often_as_it_says() -> None:
     studies = [(6.0,), (2.0,) * 4, (0.0,) * 4, (6.0, 1.0, 1.0, 0.0), (6.0, 5.0, 4.0, 3.0)]
     covered = [coverage(losses, seed) for seed, losses in enumerate(studies, start=1)]
-    # Where variants are equally bad, it is 97.5 %: the true loss never exceeds the upper end.
+    # Where variants are equally bad, it is 96.2 %: the true loss never exceeds the upper end.
     assert min(covered) >= 0.92
     assert 0.92 <= np.mean(covered) <= 0.98
 
@@ -103,3 +103,7 @@ def test_the_interval_knows_that_the_worst_was_chosen_among_many() -> None:
         luck = generator.random((20, 400))
         intervals.append(interval_of_largest(100.0 * (luck < 0.05) - 100.0 * (luck > 0.95)))
     assert np.mean([low > 0 for low, _ in intervals]) <= 0.075
+
+
+def test_the_interval_is_not_wider_than_it_says_where_all_variants_are_equally_bad() -> None:
+    assert 0.92 <= coverage((5.0,) * 8, seed=1, agreement=0.5) <= 0.98
