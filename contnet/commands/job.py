@@ -87,7 +87,10 @@ class Job:
         result = self.folder / RESULT
         if not self.sweeping or not result.exists():
             return None
-        earlier: dict[str, Any] = json.loads(result.read_text())
+        try:
+            earlier: dict[str, Any] = json.loads(result.read_text())
+        except ValueError:  # a damaged file says nothing of how the job ended
+            return None
         if "error" in earlier or earlier.get("overrides") != list(self.overrides):
             return None
         log.info(f"{self} is finished already")

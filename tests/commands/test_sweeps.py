@@ -92,7 +92,8 @@ def test_a_sweep_goes_on_where_its_folder_was_moved(run: Run, tmp_path: Path) ->
     assert run(*sweep, "hydra.sweep.dir=sweep")[0] == 0
     for name in ("moved", "again"):
         next(tmp_path.iterdir()).rename(tmp_path / name)
-        (tmp_path / name / "1" / "result.json").unlink()
+        result = tmp_path / name / "1" / "result.json"
+        result.unlink() if name == "moved" else result.write_text("{")  # damaged
         code, out, err = run(*sweep, f"hydra.sweep.dir={name}")
         assert (code, out.count("is finished already"), err) == (0, 1, "")
         assert result(tmp_path / name / "1")["seed"] == 2

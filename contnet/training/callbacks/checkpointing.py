@@ -123,10 +123,10 @@ class LastCheckpoint(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_last_batch or not self._ends_within_epoch:
             self._save(trainer)
+        # After the last epoch as well: the test may take longer than the time that is left, and a
+        # sweep would begin its next job.
         stop, _ = _agreed(trainer, self._signal, False)
-        max_epochs = trainer.max_epochs
-        finished = max_epochs is not None and trainer.current_epoch + 1 >= max_epochs
-        if stop and not finished:
+        if stop:
             self._stop(trainer, stop)
 
     def on_exception(
