@@ -92,8 +92,8 @@ def test_a_sweep_goes_on_where_its_folder_was_moved(run: Run, tmp_path: Path) ->
     assert run(*sweep, "hydra.sweep.dir=sweep")[0] == 0
     for name in ("moved", "again"):
         next(tmp_path.iterdir()).rename(tmp_path / name)
-        result = tmp_path / name / "1" / "result.json"
-        result.unlink() if name == "moved" else result.write_text("{")  # damaged
+        of_second = tmp_path / name / "1" / "result.json"
+        of_second.unlink() if name == "moved" else of_second.write_text("{")  # damaged
         code, out, err = run(*sweep, f"hydra.sweep.dir={name}")
         assert (code, out.count("is finished already"), err) == (0, 1, "")
         assert result(tmp_path / name / "1")["seed"] == 2
