@@ -121,7 +121,8 @@ def _largest_loss(
 def at_least_as_fine(result: Result, trained: Result) -> bool:
     """Return True if order and number of steps are at least those of the variant as trained.
 
-    An adaptive scheme has no number of steps: its rate evaluations are compared instead.
+    An adaptive scheme has no number of steps: its rate evaluations are compared instead. Where it
+    failed they are unknown, and its order decides alone.
     """
     scheme, trained_scheme = result.manifestation.scheme, trained.manifestation.scheme
     if scheme is None or trained_scheme is None or scheme.order < trained_scheme.order:
@@ -129,7 +130,7 @@ def at_least_as_fine(result: Result, trained: Result) -> bool:
     if isinstance(scheme, Scheme) and isinstance(trained_scheme, Scheme):
         steps = trained.manifestation.n_time_steps or 0
         return (result.manifestation.n_time_steps or 0) >= steps
-    return result.n_f_evals >= trained.n_f_evals
+    return result.failed is not None or result.n_f_evals >= trained.n_f_evals
 
 
 def interval_of_largest(lost: np.ndarray) -> tuple[float, float]:

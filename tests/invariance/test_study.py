@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from contnet import SCHEMES, ContinuousNet, ResNet
 from contnet.invariance.manifestation import applied, present
@@ -151,3 +151,35 @@ def test_recalibration_comes_after_and_needs_batch_norm(
     assert [(str(r), r.trained) for r in fixed.results if not r.recalibrated] == [
         ("as it is", True)
     ]
+
+
+def grow(nodes: nn.ModuleList) -> None:
+    """Let states overflow in the exact solution, and stay finite in one step of Euler."""
+    for parameter in nodes.parameters():
+        parameter.data.fill_(1e15)
+
+
+def lose(nodes: nn.ModuleList) -> None:
+    """Let a node be NaN that one step of Euler does not look up."""
+    for parameter in nodes[1].parameters():
+        parameter.data.fill_(torch.nan)
+
+
+@pytest.mark.parametrize("basis", ["piecewise_constant", "piecewise_linear"])
+@pytest.mark.parametrize("damage", [grow, lose])
+def test_weights_that_no_adaptive_scheme_can_integrate_cost_its_rows_alone(
+    damage: Callable[[nn.ModuleList], None], basis: str, tmp_path: Path
+) -> None:
+    network = ContinuousNet(alpha=2, initial_time_d=2, batch_norm=False, basis=basis, stitch=False)
+    network.set_manifestation(n_time_steps=1)
+    damage(network.blocks[-1].nodes)
+    plan = Plan(["dopri5", "euler", "bosh3"], [1])
+    found = study(made_up(network), plan, Store(tmp_path))
+    failed = {str(result): result.failed for result in found.results}
+    assert list(failed) == ["dopri5, rtol 0.0001", "euler, 1 step", "bosh3, rtol 0.0001"]
+    assert failed["euler, 1 step"] is None
+    for scheme in ("dopri5", "bosh3"):
+        assert f"scheme {scheme} cannot reach rtol" in str(failed[f"{scheme}, rtol 0.0001"])
+    assert found.verdict.loss == pytest.approx(100 * found.trained_figures.accuracy)
+    row = found.results[0].row()
+    assert (row["failed"], row["accuracy"]) == (found.results[0].failed, None)

@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from contnet import ADAPTIVE_SCHEMES
 from contnet.invariance.result import Result
 from contnet.invariance.verdict import interval_of_largest, judge, judge_seen_and_unseen
+from contnet.ode.manifestation import Manifestation
 from tests.invariance.results import result
 
 
@@ -107,3 +109,20 @@ def test_the_interval_knows_that_the_worst_was_chosen_among_many() -> None:
 
 def test_the_interval_is_not_wider_than_it_says_where_all_variants_are_equally_bad() -> None:
     assert 0.92 <= coverage((5.0,) * 8, seed=1, agreement=0.5) <= 0.98
+
+
+@pytest.mark.parametrize(("scheme", "n_compared"), [("dopri5", 1), ("bosh3", 1), ("fehlberg2", 0)])
+def test_an_adaptive_scheme_that_failed_is_as_fine_as_its_order_says(
+    scheme: str, n_compared: int
+) -> None:
+    """Its rate evaluations are unknown. Without it, a network would seem to be invariant."""
+    labels = torch.zeros(10, dtype=torch.long)
+    trained = result("heun3", 1, labels)
+    failed = replace(
+        result("euler", None, None),
+        manifestation=Manifestation(ADAPTIVE_SCHEMES[scheme]),
+        failed="the state is not finite",
+    )
+    verdict = judge(trained, [trained, failed], labels, tolerance=1)
+    assert verdict.n_compared == n_compared
+    assert verdict.loss == (100 if n_compared else None)
