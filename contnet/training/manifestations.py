@@ -9,16 +9,14 @@ widths, and training with a random number of recurrences (Geiping et al. 2025, a
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from contnet import arguments
 from contnet.data.randomness import keyed_generator
 from contnet.ode.manifestation import Manifestation
 
-DRAWS = {"uniform": (0.0, 0.0), "inverse_cost": (1.0, 1.0), "coarse_to_fine": (1.0, 0.0)}
-"""How manifestations are drawn: in proportion to a power of 1 / (rate evaluations).
-
-The powers are those at the beginning and at the end of the run, with a linear change between them.
-"""
+DRAWS = {"uniform": 0, "inverse_cost": 1}
+"""How manifestations are drawn: in proportion to which power of 1 / (rate evaluations)."""
 
 DRAWING = 0x6D616E69
 """Part of the key of the random numbers, which parts them from those of dropout."""
@@ -35,17 +33,15 @@ class RandomManifestations:
             A refinement doubles their steps.
         draw: a name in `DRAWS`.
         seed: seed of the draws.
-        n_epochs: length of the run.
 
     Raises:
         ValueError: if there is no such way to draw, or a manifestation has no fixed steps.
     """
 
-    def __init__(self, start: Sequence[Manifestation], draw: str, seed: int, n_epochs: int) -> None:
+    def __init__(self, start: Sequence[Manifestation], draw: str, seed: int) -> None:
         self.start = tuple(start)
-        self.powers = DRAWS[arguments.one_of("draw", draw, DRAWS)]
+        self.power = DRAWS[arguments.one_of("draw", draw, DRAWS)]
         self.seed = seed
-        self.n_epochs = n_epochs
         if not self.start or any(one.n_f_evals is None for one in self.start):
             raise ValueError(
                 "manifestations must be one or more schemes with fixed steps, got "
@@ -61,15 +57,14 @@ class RandomManifestations:
     def drawn(self, epoch: int, batch: int, n_refined: int) -> Manifestation:
         """Return the manifestation of a batch of an epoch, both counted from 0."""
         generator = keyed_generator(self.seed, epoch, batch, DRAWING)
-        row = torch.multinomial(self.probabilities(epoch), 1, generator=generator)
+        row = torch.multinomial(self.probabilities, 1, generator=generator)
         return self.members(n_refined)[int(row)]
 
-    def probabilities(self, epoch: int) -> torch.Tensor:
-        """Return the probability of each manifestation in an epoch."""
-        begin, end = self.powers
-        power = begin + (end - begin) * epoch / max(1, self.n_epochs - 1)
+    @property
+    def probabilities(self) -> Tensor:
+        """The probability of each manifestation."""
         costs = torch.tensor([one.n_f_evals for one in self.start], dtype=torch.float64)
-        weights = costs**-power
+        weights = costs**-self.power
         return weights / weights.sum()
 
 

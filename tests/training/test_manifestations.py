@@ -25,8 +25,8 @@ MEMBERS = [Manifestation(SCHEMES["euler"], n) for n in (1, 2, 4)]
 MEMBERS += [Manifestation(SCHEMES["rk4_classic"], n) for n in (1, 2)]
 
 
-def random(draw: str = "uniform", seed: int = 0, n_epochs: int = 11) -> RandomManifestations:
-    return RandomManifestations(MEMBERS, draw, seed, n_epochs)
+def random(draw: str = "uniform", seed: int = 0) -> RandomManifestations:
+    return RandomManifestations(MEMBERS, draw, seed)
 
 
 def test_a_draw_is_a_function_of_seed_epoch_and_batch() -> None:
@@ -38,23 +38,17 @@ def test_a_draw_is_a_function_of_seed_epoch_and_batch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("draw", "epoch", "weights"),
-    [
-        ("uniform", 0, [1, 1, 1, 1, 1]),
-        ("inverse_cost", 5, [1, 1 / 2, 1 / 4, 1 / 4, 1 / 8]),
-        ("coarse_to_fine", 0, [1, 1 / 2, 1 / 4, 1 / 4, 1 / 8]),
-        ("coarse_to_fine", 5, [1, 2**-0.5, 1 / 2, 1 / 2, 8**-0.5]),
-        ("coarse_to_fine", 10, [1, 1, 1, 1, 1]),
-    ],
+    ("draw", "weights"),
+    [("uniform", [1, 1, 1, 1, 1]), ("inverse_cost", [1, 1 / 2, 1 / 4, 1 / 4, 1 / 8])],
 )
 def test_manifestations_are_drawn_as_often_as_their_cost_says(
-    draw: str, epoch: int, weights: list[float]
+    draw: str, weights: list[float]
 ) -> None:
     expected = torch.tensor(weights, dtype=torch.float64)
     expected /= expected.sum()
-    torch.testing.assert_close(random(draw).probabilities(epoch), expected)
+    torch.testing.assert_close(random(draw).probabilities, expected)
     n_draws = 2000
-    drawn = [random(draw).drawn(epoch, batch, 0) for batch in range(n_draws)]
+    drawn = [random(draw).drawn(0, batch, 0) for batch in range(n_draws)]
     counts = torch.tensor([drawn.count(member) for member in MEMBERS], dtype=torch.float64)
     deviations = (expected * (1 - expected) / n_draws).sqrt()
     assert ((counts / n_draws - expected).abs() < 4 * deviations).all()
@@ -188,7 +182,7 @@ def test_a_run_shows_the_accuracy_in_every_manifestation(run: Run) -> None:
 def test_a_stopped_run_draws_on_and_ends_as_the_one_that_was_not(
     tmp_path: Path, name: str, code: int, callbacks: str
 ) -> None:
-    options = (*SET, "epochs=3", f"callbacks={callbacks}", "manifestations.draw=coarse_to_fine")
+    options = (*SET, "epochs=3", f"callbacks={callbacks}", "manifestations.draw=inverse_cost")
     if callbacks == "default":
         options += ("refine.epochs=[2]",)
     assert train(*options, "hydra.run.dir=through", folder=tmp_path).returncode == 0
