@@ -23,6 +23,9 @@ from contnet.ode.norms import NORMS, norms
 ROWS = "by_manifestation"
 """The name of the submodule."""
 
+TRAINED_IN = "trained_in"
+"""The name of the attribute of a network that holds its manifestations."""
+
 
 class Rows(nn.Module):
     """The running statistics of a norm in each of `manifestations`, one row each.
@@ -102,8 +105,10 @@ class Rows(nn.Module):
 def provide(network: nn.Module, manifestations: Sequence[Manifestation]) -> None:
     """Let every norm of a network keep the statistics of these manifestations, and of no others.
 
-    A new row begins as the one that is nearest in cost, or else as the present statistics.
+    A new row begins as the one that is nearest in cost, or else as the present statistics. The
+    network remembers the manifestations, also if it has no norms.
     """
+    setattr(network, TRAINED_IN, tuple(manifestations))
     for norm in list(norms(network)):
         if manifestations:
             norm.add_module(ROWS, Rows(norm, manifestations))
@@ -112,11 +117,9 @@ def provide(network: nn.Module, manifestations: Sequence[Manifestation]) -> None
 
 
 def provided(network: nn.Module) -> tuple[Manifestation, ...]:
-    """Return the manifestations that the norms of a network keep statistics of."""
-    for rows in map(rows_of, norms(network)):
-        if rows is not None:
-            return rows.manifestations
-    return ()
+    """Return the manifestations that a network is trained in, if there are several."""
+    manifestations: tuple[Manifestation, ...] = getattr(network, TRAINED_IN, ())
+    return manifestations
 
 
 def exchange(module: nn.Module, before: Manifestation | None, after: Manifestation | None) -> None:

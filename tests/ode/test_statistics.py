@@ -187,3 +187,11 @@ def test_a_network_without_rows_keeps_its_statistics_in_every_manifestation() ->
     assert same(in_manifestation(made, RK4_1), present(made))
     assert statistics.provided(made) == ()
     assert not any(isinstance(module, Rows) for module in made.modules())
+
+
+def test_a_network_without_norms_remembers_the_manifestations_that_it_is_trained_in() -> None:
+    made = ContinuousNet(alpha=2, batch_norm=False)
+    statistics.provide(made, SET)
+    assert statistics.provided(made) == statistics.provided(copy.deepcopy(made)) == SET
+    statistics.provide(made, ())
+    assert statistics.provided(made) == ()
