@@ -11,8 +11,9 @@ def evaluate_with(module: nn.Module, tensors: Mapping[str, Tensor], x: Tensor) -
 
     A tensor that the module holds in several places is exchanged in all of them.
     """
-    named = {own: name for name, own in _places(module) if name in tensors}
-    places = {name: tensors[named[own]] for name, own in _places(module) if own in named}
+    own = list(_places(module))
+    named = {tensor: name for name, tensor in own if name in tensors}
+    places = {name: tensors[named[tensor]] for name, tensor in own if tensor in named}
     # PyTorch's own way to tie weights exchanges a module that is registered twice twice as well,
     # and puts back what it has put there itself.
     result: Tensor = functional_call(module, places, (x,), tie_weights=False)
@@ -22,6 +23,7 @@ def evaluate_with(module: nn.Module, tensors: Mapping[str, Tensor], x: Tensor) -
 def _places(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield each place of a tensor once, with the tensor."""
     for prefix, layer in module.named_modules():
+        beginning = f"{prefix}." if prefix else ""
         for named in (layer.named_parameters, layer.named_buffers):
             for name, tensor in named(recurse=False, remove_duplicate=False):
-                yield f"{prefix}.{name}".removeprefix("."), tensor
+                yield beginning + name, tensor

@@ -53,7 +53,8 @@ class Trial:
         if torch.compiler.is_compiling():
             return
         self.shapes.add(shape)
-        if basis.combines and list(_marks(nodes)) != self.seen:
+        updates = basis.combines and host_of(nodes) is not None
+        if updates and list(_marks(nodes)) != self.seen:
             _follow(nodes)
             self.seen = list(_marks(nodes))
 
