@@ -23,10 +23,11 @@ def main(config: DictConfig, job: Job) -> None:
     from contnet.commands.projections import save_projections
     from contnet.commands.study_request import Request
     from contnet.commands.subjects import load_subjects
+    from contnet.errors import RunError
     from contnet.invariance.plan import Plan
     from contnet.invariance.report.write import report
     from contnet.invariance.store import Store
-    from contnet.invariance.study import study
+    from contnet.invariance.study import study_each
 
     console.quieten()
     request = Request.of(config)
@@ -35,8 +36,10 @@ def main(config: DictConfig, job: Job) -> None:
     store = Store(Path(config.sweep.store))
     n_variants = sum(len(plan.variants(subject.network)) for subject in subjects)
     with translated_errors(), console.progress(n_variants + len(references), "sweeping") as done:
-        studies = [study(subject, plan, store, done) for subject in subjects]
-        compared = [study(subject, as_trained, store, done) for subject in references]
+        studies, failed = study_each(subjects, plan, store, done)
+        compared, not_compared = study_each(references, as_trained, store, done)
+        if not studies:
+            raise failed[0]
     report(
         studies,
         compared,
@@ -47,6 +50,8 @@ def main(config: DictConfig, job: Job) -> None:
     )
     if request.saves:
         with translated_errors():
-            save_projections(config, plan, subjects)
+            save_projections(config, plan, [study.subject for study in studies])
+    if failed or not_compared:
+        raise RunError(f"left out of the report: {'; '.join(map(str, failed + not_compared))}")
     if request.strict and any(study.verdict.invariant is False for study in studies):
         sys.exit(NOT_INVARIANT)

@@ -97,7 +97,10 @@ def study(
         ValueError: if the plan does not suit the network: see `Plan.variants`.
     """
     network = subject.network
-    reference = outcome_of(subject, network, as_trained(network), store)
+    try:
+        reference = outcome_of(subject, network, as_trained(network), store)
+    except IntegrationError as error:
+        raise _not_as_trained(subject, str(error)) from error
     results: list[Result] = []
     for result in sweep(subject, plan, reference, store):
         results.append(result)
@@ -105,12 +108,34 @@ def study(
     return _judged(subject, plan, results, reference.labels.cpu())
 
 
+def study_each(
+    subjects: Sequence[Subject],
+    plan: Plan,
+    store: Store,
+    report_progress: Callable[[str], None] = lambda line: None,
+) -> tuple[list[Study], list[IntegrationError]]:
+    """Carry out a plan on several subjects: see `study`.
+
+    Returns:
+        The studies, and the errors of the subjects that cannot be evaluated as they were trained.
+    """
+    studies, failed = [], []
+    for subject in subjects:
+        try:
+            studies.append(study(subject, plan, store, report_progress))
+        except IntegrationError as error:
+            failed.append(error)
+    return studies, failed
+
+
+def _not_as_trained(subject: Subject, reason: str) -> IntegrationError:
+    return IntegrationError(f"{subject.name} cannot be evaluated as it was trained: {reason}")
+
+
 def _judged(subject: Subject, plan: Plan, results: Sequence[Result], labels: Tensor) -> Study:
     trained = next(result for result in results if result.trained)
     if trained.figures is None:
-        raise IntegrationError(
-            f"{subject.name} cannot be evaluated as it was trained: {trained.failed}"
-        )
+        raise _not_as_trained(subject, str(trained.failed))
 
     has_set = _is_set(seen_in_training(subject.network), trained)
 

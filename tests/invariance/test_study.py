@@ -11,7 +11,7 @@ from contnet import SCHEMES, ContinuousNet, ResNet
 from contnet.invariance.manifestation import applied, present
 from contnet.invariance.plan import Plan
 from contnet.invariance.store import Store
-from contnet.invariance.study import study
+from contnet.invariance.study import study, study_each
 from contnet.invariance.subject import Subject
 from contnet.invariance.verdict import FINER, SEEN, UNSEEN, Verdict
 from contnet.ode import statistics
@@ -183,3 +183,15 @@ def test_weights_that_no_adaptive_scheme_can_integrate_cost_its_rows_alone(
     assert found.verdict.loss == pytest.approx(100 * found.trained_figures.accuracy)
     row = found.results[0].row()
     assert (row["failed"], row["accuracy"]) == (found.results[0].failed, None)
+
+
+def test_a_network_that_cannot_be_evaluated_as_trained_costs_no_other_its_study(
+    subject: Callable[..., Subject], tmp_path: Path
+) -> None:
+    bad = ContinuousNet(alpha=4, scheme="dopri5").eval()
+    torch.nn.init.constant_(bad.stem[0].weight, torch.nan)  # type: ignore[arg-type]
+    subjects = [subject("bad", name="bad.ckpt", network=bad), subject("good")]
+    studies, failed = study_each(subjects, Plan(convergence=False), Store(tmp_path))
+    assert [found.subject.identity for found in studies] == ["good"]
+    (error,) = failed
+    assert str(error).startswith("bad.ckpt cannot be evaluated as it was trained: ")
