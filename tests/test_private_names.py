@@ -20,7 +20,7 @@ PRIVATE = {
     "_average_model": "Lightning: the average is resized before a checkpoint is loaded into it",
     "_buffers": "PyTorch: replacing a buffer by its public name takes ten times as long",
     "_dynamo": "PyTorch: the limit of recompilations, which has no public name in 2.9",
-    "_exit": "Python: a process that prepares batches ends on a signal without its parent's clean-up",
+    "_exit": "Python: a process that prepares batches ends without its parent's clean-up",
     "_get_root": "OmegaConf: the keys that a wrong one may have been meant as",
     "_is_amx_tile_supported": "PyTorch: this CPU computes with bfloat16",
     "_is_avx512_bf16_supported": "PyTorch: this CPU computes with bfloat16",
