@@ -96,6 +96,7 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
+@pytest.mark.long
 def test_rows_are_run_once_and_a_run_with_other_overrides_is_no_result(
     pictures: Path, tmp_path: Path, reproduced: Reproduce
 ) -> None:

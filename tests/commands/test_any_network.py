@@ -44,6 +44,7 @@ def test_it_trains_refines_and_resumes_bit_for_bit(run: Run, two_blocks: tuple[s
     assert (found["n_basis"], found["n_time_steps"], found["scheme"]) == (2, 2, "midpoint")
 
 
+@pytest.mark.long
 def test_it_is_swept_projected_and_trains_on_from_its_projection(
     run: Run, two_blocks: tuple[str, ...]
 ) -> None:

@@ -140,6 +140,7 @@ name: ssprk3
 """
 
 
+@pytest.mark.long
 def test_a_network_trains_with_a_new_scheme_and_basis_and_is_evaluated_in_them(
     tmp_path: Path,
 ) -> None:

@@ -11,6 +11,7 @@ from tests.conftest import Run
 from tests.outcomes import assert_same, load, rows
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("basis", "n"),
     [

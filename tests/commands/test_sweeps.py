@@ -55,6 +55,7 @@ def test_a_sweep_ends_with_a_table_over_its_seeds_and_tells_of_failed_jobs(
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_sweep_does_not_write_over_the_jobs_of_another(
     finished: bool, run: Run, tmp_path: Path
@@ -138,6 +139,7 @@ def test_a_sweep_that_was_stopped_is_finished_by_running_it_again(tmp_path: Path
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("plugin", "launcher"),
     [

@@ -39,6 +39,7 @@ def test_a_compiled_network_is_the_same_and_depth_costs_no_compilation(
     assert_compiled_is_the_same(network, CompileCounterWithBackend("aot_eager"), n_compilations)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.parametrize(
     ("scheme", "gradient", "basis", "depth", "n_compilations"),

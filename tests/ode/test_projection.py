@@ -168,6 +168,7 @@ def test_refined_networks_compute_the_same_and_projecting_them_back_does_too(nam
     torch.testing.assert_close(project(refined, 4)(x), before, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("basis", ["piecewise_constant", "continuous_linear", "legendre"])
 def test_a_projected_network_is_exported_like_any_other(basis: str, tmp_path: Path) -> None:
     projected = contnet.project(ContinuousNet(alpha=2, initial_time_d=4), 3, basis).eval()

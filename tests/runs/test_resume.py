@@ -157,6 +157,7 @@ def test_a_run_is_not_resumed_with_another_network_or_from_beyond_its_end(
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("basis", ["piecewise_linear", "continuous_linear", "legendre"])
 def test_a_run_in_any_basis_refines_and_goes_on_bit_for_bit(run: Run, basis: str) -> None:
     options = (

@@ -7,6 +7,7 @@ from contnet import ContinuousNet
 from tests.conftest import Run
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings(
     "ignore:The .grad attribute of a Tensor that is not a leaf"
 )  # torch.compile looks at it

@@ -48,6 +48,7 @@ def test_two_processes_refine_alike_and_as_one_process_does(tmp_path: Path, basi
         torch.testing.assert_close(first[name], value, rtol=0, atol=1e-5)
 
 
+@pytest.mark.long
 def test_two_processes_with_batch_norms_of_their_own_keep_equal_weights(tmp_path: Path) -> None:
     _, first, second = ranks(tmp_path, "model.batch_norm=true").values()
     assert len([name for name in first if name.endswith("nodes.1.bn1.weight")]) == 3
