@@ -24,8 +24,11 @@ class Passages:
 
     def of(self, settings: Settings) -> Passage:
         """Return the passage for settings."""
-        if settings not in self._kept:
+        if settings in self._kept:
+            return self._kept[settings]
+        made = Passage(settings, self._step)
+        if made.grid is not None:  # one of an adaptive scheme counts its evaluations anew
             if len(self._kept) == MOST_KEPT:
                 self._kept.clear()
-            self._kept[settings] = Passage(settings, self._step)
-        return self._kept[settings]
+            self._kept[settings] = made
+        return made
