@@ -37,8 +37,8 @@ def check_depth(config: DictConfig, network: nn.Module) -> None:
     n_refinements = len(config.refine.epochs)
     if depth is not None:
         _check_final_depth(depth, n_refinements)
-        for member in random.members(n_refinements) if random else ():
-            _check_member(depth, member, n_refinements)
+        if random is not None:
+            _check_members(depth, random, n_refinements)
 
 
 def _check_final_depth(depth: DepthTime, n_refinements: int) -> None:
@@ -57,16 +57,17 @@ def _check_final_depth(depth: DepthTime, n_refinements: int) -> None:
             raise ConfigError(f"refine.epochs must be fewer; {error}") from error
 
 
-def _check_member(depth: DepthTime, member: Manifestation, n_refinements: int) -> None:
-    n_time_steps = member.n_time_steps or 0
-    if n_time_steps > MOST_STEPS:
+def _check_members(depth: DepthTime, random: RandomManifestations, n_refinements: int) -> None:
+    """Check that checkpoints can hold the manifestations, and that every block accepts them."""
+    final = max(member.n_time_steps or 0 for member in random.members(n_refinements))
+    if final > MOST_STEPS:
         raise ConfigError(
             "manifestations.n_time_steps and refine.epochs must lead to at most "
-            f"{MOST_STEPS} time steps, got {n_time_steps}"
+            f"{MOST_STEPS} time steps, got {final}"
         )
     with config_errors("manifestations"):
-        for block in depth.blocks:
-            block.settings.manifested(member.scheme, n_time_steps // 2**n_refinements, None, None)
+        for block, member in product(depth.blocks, random.start):
+            block.settings.manifested(member.scheme, member.n_time_steps, None, None)
 
 
 def refinement(

@@ -148,13 +148,12 @@ class Classifier(LightningModule):
 
     def _judge(self, split: str, batch: Batch, batch_idx: int) -> None:
         """Score a batch in the present manifestation, and in those of the set."""
-        is_first = batch_idx == 0
         logits = self._step(split, batch, batch_idx)
         depth = depth_time(self.network)
         members = self._members(self.network)
         if depth is None or not members:
             return
-        if is_first:
+        if batch_idx == 0:
             of_all = {f"{one.name}_{one.n_time_steps}": one for one in members}
             # Each epoch has a validation, so it must cost little.
             few = {"cheapest": cheapest(members), "finest": finest(members)}
