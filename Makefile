@@ -9,11 +9,11 @@ train: .venv/.installed
 	$(BIN)/python train.py $(ARGS)
 
 test: lint
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 # The tests that take many seconds as well.
 test-all: lint
-	$(BIN)/python -m pytest -n auto -m "" $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "" $(ARGS)
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

@@ -47,6 +47,7 @@ def finished_run(folder: Path, overrides: list[str], accuracy: float) -> None:
     (folder / "result.json").write_text(json.dumps(result))
 
 
+@pytest.mark.long
 def test_the_comparison_has_the_seeds_figures_beside_mean_and_deviation(
     tmp_path: Path, reproduced: Reproduce
 ) -> None:

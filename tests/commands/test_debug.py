@@ -29,6 +29,7 @@ def test_debug_fast_takes_one_step_and_leaves_all_that_a_run_leaves(
     assert weights["global_step"] == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("experiment", ["modern", "modern_resnet20"])
 def test_debug_overfit_drives_the_training_loss_to_zero(run: Run, experiment: str) -> None:
     # With an average of the weights, label smoothing, and augmentation where the preset is not.

@@ -102,11 +102,11 @@ def test_a_study_is_by_default_in_the_manifestations_that_the_network_was_traine
     ("precision", "scheme"),
     [
         ("32-true", "euler"),
-        ("bf16-mixed", "rk4_classic"),
-        ("32-true", "dopri5"),
         *(
             pytest.param(*settings, marks=pytest.mark.long)
             for settings in (
+                ("bf16-mixed", "rk4_classic"),
+                ("32-true", "dopri5"),
                 ("32-true", "rk4_classic"),
                 ("bf16-mixed", "euler"),
                 ("bf16-mixed", "dopri5"),
@@ -144,6 +144,7 @@ def test_evaluation_at_the_training_settings_is_the_test_result_of_training_exac
     assert float(trained[0]["loss"]) == result("run")["test_loss"]
 
 
+@pytest.mark.long
 def test_several_checkpoints_are_studied_in_one_table_with_pictures_and_a_page(run: Run) -> None:
     refined = (
         "epochs=2",
@@ -222,6 +223,7 @@ def test_several_checkpoints_are_studied_in_one_table_with_pictures_and_a_page(r
     ][:3]
 
 
+@pytest.mark.long
 def test_strict_ends_with_3_where_a_network_is_not_invariant(run: Run) -> None:
     assert (
         run("train", "epochs=2", "model.alpha=4", "model.time_epsilon=2", "hydra.run.dir=run")[0]

@@ -65,6 +65,7 @@ def test_an_own_rate_is_refined_and_resumed_bit_for_bit(run: Run, basis: str) ->
     assert through["state_dict"]["network.blocks.0.nodes.1.down.weight"].shape == (2, 2, 1, 1)
 
 
+@pytest.mark.long
 def test_an_own_rate_is_swept_recalibrated_projected_and_trains_on(run: Run) -> None:
     options = (*RATE, "model.initial_time_d=2", "trainer.limit_train_batches=3", "epochs=1")
     assert run("train", *options, "hydra.run.dir=run")[0] == 0

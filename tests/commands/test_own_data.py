@@ -90,6 +90,7 @@ def test_random_transforms_are_resumed_bit_for_bit_whatever_the_workers(run: Run
     assert Record.of(through).classes == ("a", "b", "c")
 
 
+@pytest.mark.long
 def test_two_processes_share_the_images_of_an_own_data_set(tmp_path: Path) -> None:
     options = (*NOISE, "epochs=1", "optimizer.lr=0.01", "model.batch_norm=false")
     shared = ("trainer.strategy=ddp", "trainer.devices=2", "trainer.accelerator=cpu")

@@ -14,6 +14,7 @@ from tests.outcomes import LAST, load, result, rows
 PROJECT = Path(__file__).parents[2] / "examples" / "own_project"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not PROJECT.is_dir(), reason="the examples are in the repository alone")
 def test_the_project_trains_and_is_evaluated_by_the_commands_of_its_readme(
     run: Run, tmp_path: Path

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 import contnet
@@ -11,6 +12,7 @@ from tests.conftest import Run
 from tests.outcomes import load, rows
 
 
+@pytest.mark.long
 def test_projections_are_an_axis_of_the_study(run: Run) -> None:
     assert run("train", *TRAINED)[0] == 0
     asked = (

@@ -82,6 +82,7 @@ def test_a_saved_projection_evaluates_as_it_did_and_trains_on(run: Run, basis: s
     )
 
 
+@pytest.mark.long
 def test_a_projection_back_to_the_first_nodes_keeps_its_own_steps(run: Run) -> None:
     assert run("train", *TRAINED)[0] == 0
     asked = (
@@ -102,6 +103,7 @@ def test_a_projection_back_to_the_first_nodes_keeps_its_own_steps(run: Run) -> N
     assert [block.n_time_steps for block in tuned.depth] == [4, 4, 4]
 
 
+@pytest.mark.long
 def test_nodes_that_no_stage_looks_up_are_told_and_can_be_refined(run: Run) -> None:
     assert run("train", *TRAINED)[0] == 0
     # Three hats in two steps of Euler's method: at t = 0 and 1/2, where the last is zero.
@@ -131,6 +133,7 @@ def test_nodes_that_no_stage_looks_up_are_told_and_can_be_refined(run: Run) -> N
     assert "epoch 4: refined 3-3-3 -> 5-5-5" in out
 
 
+@pytest.mark.long
 def test_averaged_weights_are_projected_and_averaged_on(run: Run) -> None:
     options = (
         "callbacks=ema",
@@ -161,6 +164,7 @@ def test_averaged_weights_are_projected_and_averaged_on(run: Run) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_network_trained_with_the_adjoint_is_projected_and_says_how_to_train_on(
     run: Run,
 ) -> None:

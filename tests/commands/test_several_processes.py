@@ -85,6 +85,7 @@ def test_synchronised_batch_norm_is_refused_where_there_is_none(run: Run) -> Non
     assert "trainer.sync_batchnorm must be false on a CPU" in err
 
 
+@pytest.mark.long
 def test_two_processes_told_to_stop_agree_and_go_on_to_the_same_end(tmp_path: Path) -> None:
     options = (*DDP, "trainer.devices=2", "dataset.batch_size=32")
     through = train(*options, "hydra.run.dir=through", folder=tmp_path)

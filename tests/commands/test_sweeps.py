@@ -113,6 +113,7 @@ def test_a_job_that_fails_leaves_the_result_that_is_there(
     assert after[tmp_path / "sweep/0/result.json"] == before[tmp_path / "sweep/0/result.json"]
 
 
+@pytest.mark.long
 def test_a_sweep_that_was_stopped_is_finished_by_running_it_again(tmp_path: Path) -> None:
     sweep = ("-m", "epochs=3", "model.alpha=2", "seed=1,2,3", "hydra.sweep.dir=sweep")
     assert train(*sweep, folder=tmp_path).returncode == 0

@@ -28,6 +28,7 @@ SWEEP = (
 )
 
 
+@pytest.mark.long
 def test_each_job_is_a_run_of_mlflow_in_a_local_database(tmp_path: Path) -> None:
     pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
     swept = train(*SWEEP, "logger=mlflow", "logger.mlflow.run_name=mine", folder=tmp_path)
@@ -58,6 +59,7 @@ def _values(database: sqlite3.Connection, table: str, run: str) -> list[tuple[st
     return database.execute(f"select key, value from {table} where run_uuid = ?", [run]).fetchall()
 
 
+@pytest.mark.long
 def test_each_job_is_a_run_of_wandb_in_its_folder(tmp_path: Path) -> None:
     pytest.importorskip("wandb", reason="the extra wandb is not installed")
     swept = train(*SWEEP, "logger=wandb", "logger.wandb.offline=true", folder=tmp_path)

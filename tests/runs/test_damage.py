@@ -82,6 +82,7 @@ def test_a_checkpoint_without_damage_is_evaluated_and_resumed(of: Run) -> None:
     assert not is_one_line(of.file, of.resume)
 
 
+@pytest.mark.long
 def test_damage_at_any_node_is_refused_in_one_line_or_does_no_harm(of: Run) -> None:
     good = torch.load(of.file, weights_only=True)
     places = list(nodes(good))

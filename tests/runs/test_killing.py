@@ -5,6 +5,7 @@ import pytest
 from tests.drivers.kill import kill
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("n_kills", "n_processes"),
     [(3, 1), pytest.param(1, 2, marks=pytest.mark.long)],

@@ -109,7 +109,7 @@ def test_a_run_goes_on_with_the_optimizer_settings_that_are_typed(run: Run, trai
 
 
 @pytest.mark.parametrize("val_size", [0, 0.1])
-@pytest.mark.parametrize("milestone", [2, 3])
+@pytest.mark.parametrize("milestone", [2, pytest.param(3, marks=pytest.mark.long)])
 def test_a_resumed_run_ends_as_the_one_that_was_never_stopped_to_the_last_bit(
     run: Run, val_size: float, milestone: int
 ) -> None:

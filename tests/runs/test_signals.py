@@ -129,6 +129,7 @@ def test_the_handlers_are_as_before_when_a_run_has_finished(run: Run) -> None:
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
+@pytest.mark.long
 def test_a_closed_terminal_reaches_the_processes_that_prepare_batches_as_well(
     tmp_path: Path,
 ) -> None:

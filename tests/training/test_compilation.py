@@ -34,6 +34,7 @@ def test_a_smaller_last_batch_costs_a_compiled_network_no_compilation(
     assert frames[0] == frames[1] > 0
 
 
+@pytest.mark.long
 def test_a_network_is_compiled_once_for_each_depth(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,7 @@ def test_a_run_that_fails_while_validating_its_average_resumes_from_the_epoch_be
         assert_same(stopped[key], through[key], key)
 
 
+@pytest.mark.long
 def test_a_resumed_run_goes_on_with_its_average_to_the_last_bit(run: Run) -> None:
     options = (
         "model.alpha=2",

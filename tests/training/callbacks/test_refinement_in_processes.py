@@ -37,6 +37,7 @@ def ranks(tmp_path: Path, *overrides: str) -> dict[str, dict[str, Tensor]]:
     return {file: load(tmp_path / f"{file}.pt") for file in RANKS}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "basis", ["piecewise_constant", pytest.param("legendre", marks=pytest.mark.long)]
 )
