@@ -30,5 +30,7 @@ def composed(*overrides: str):
 
 def options() -> list[str]:
     return [
-        f"{group}={file.stem}" for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))
+        f"{group}={file.relative_to(CONF / group).with_suffix('')}"
+        for group in GROUPS
+        for file in sorted((CONF / group).rglob("*.yaml"))
     ]

@@ -15,7 +15,7 @@ from contnet.commands.failures import config_errors
 from contnet.errors import ConfigError
 from contnet.ode.bases import BASES
 from contnet.ode.gradient import GRADIENTS
-from contnet.ode.schemes import ADAPTIVE_SCHEMES, SCHEMES
+from contnet.ode.schemes import CONTROLS, scheme_names
 from contnet.runs.schema import MOST_STEPS
 
 Rule = Callable[[str, Any], Any]
@@ -81,8 +81,8 @@ RULES: dict[str, Rule] = {
     "ckpt_path": _path,
     "refine": _group,
     "model.basis": partial(arguments.one_of, allowed=BASES),
-    "scheme.name": partial(arguments.one_of, allowed=[*SCHEMES, *ADAPTIVE_SCHEMES]),
-    "model.scheme": partial(arguments.one_of, allowed=[*SCHEMES, *ADAPTIVE_SCHEMES]),
+    "scheme.name": partial(arguments.one_of, allowed=scheme_names()),
+    "model.scheme": partial(arguments.one_of, allowed=scheme_names()),
     "scheme.n_time_steps_per": _steps,
     "model.n_time_steps_per": _steps,
     "model.initial_time_d": _steps,
@@ -90,6 +90,7 @@ RULES: dict[str, Rule] = {
     "scheme.rtol": above_0,
     "scheme.max_num_steps": positive_integer,
     "scheme.atol": above_0,
+    "scheme.control": partial(arguments.one_of, allowed=CONTROLS),
     "optimizer.lr": above_0,
     "optimizer.momentum": share,
     "optimizer.weight_decay": at_least_0,

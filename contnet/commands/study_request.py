@@ -14,9 +14,9 @@ from contnet.errors import ConfigError
 from contnet.invariance.budget import Budget
 from contnet.invariance.plan import Plan
 from contnet.ode.bases import BASES, make_basis
-from contnet.ode.schemes import ADAPTIVE_SCHEMES, SCHEMES
+from contnet.ode.schemes import scheme_names
 
-scheme: Rule = partial(arguments.one_of, allowed=[*SCHEMES, *ADAPTIVE_SCHEMES])
+scheme: Rule = partial(arguments.one_of, allowed=scheme_names())
 basis: Rule = partial(arguments.one_of, allowed=BASES)
 
 

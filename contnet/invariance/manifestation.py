@@ -9,7 +9,7 @@ from torch import nn
 from contnet.ode import statistics
 from contnet.ode.depth_time import depth_time
 from contnet.ode.manifestation import Manifestation
-from contnet.ode.schemes import ADAPTIVE_SCHEMES, find_scheme
+from contnet.ode.schemes import OTHER_NAMES, Scheme, find_scheme, with_tolerances
 
 Value = TypeVar("Value")
 
@@ -88,8 +88,9 @@ def manifestations(
     found: list[Manifestation] = []
     names = [one.name for one in seen if one.name] or [trained.scheme.name]
     for name in dict.fromkeys(names) if schemes is None else schemes:
-        scheme = trained.scheme if name == trained.scheme.name else find_scheme(name)
-        if name not in ADAPTIVE_SCHEMES:
+        is_own = OTHER_NAMES.get(name, name) == trained.scheme.name
+        scheme = trained.scheme if is_own else find_scheme(name)
+        if isinstance(scheme, Scheme):
             # Blocks may differ in their number of steps as long as only adaptive schemes are swept.
             steps = [block.n_time_steps for block in depth.blocks]
             numbers = n_time_steps or [one.n_time_steps for one in seen if one.n_time_steps]
@@ -98,7 +99,7 @@ def manifestations(
         elif rtol is None:
             found.append(Manifestation(scheme))
         else:
-            found += [Manifestation(find_scheme(name, rtol=r, atol=r)) for r in rtol]
+            found += [Manifestation(with_tolerances(scheme, r, r)) for r in rtol]
     return list(dict.fromkeys(found if trained in found else [trained, *found]))
 
 

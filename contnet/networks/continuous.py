@@ -50,7 +50,7 @@ class ContinuousNet(nn.Module):
         num_classes: number of classes.
         alpha: channels of the first segment.
         initial_time_d: nodes K of every ODE block, until it is refined.
-        scheme, rtol, atol, max_num_steps, gradient, basis: as for `ODEBlock`.
+        scheme, rtol, atol, max_num_steps, control, gradient, basis: as for `ODEBlock`.
         n_time_steps_per: steps on each node's interval: n_time_steps = K n_time_steps_per.
         time_epsilon: epsilon of every ODE block; `initial_time_d` by default. A step of Euler's
             method is then x + R(x) if n_time_steps_per = 1.
@@ -91,6 +91,7 @@ class ContinuousNet(nn.Module):
         basis: str = "piecewise_constant",
         rate: Callable[..., nn.Module] | None = None,
         max_num_steps: int | None = None,
+        control: str | None = None,
     ) -> None:
         super().__init__()
         self._compute = ContinuousNet._logits
@@ -126,6 +127,7 @@ class ContinuousNet(nn.Module):
             rtol=rtol,
             atol=atol,
             max_num_steps=max_num_steps,
+            control=control,
             gradient=gradient,
             basis=basis,
         )

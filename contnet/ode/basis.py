@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from math import ceil, floor, isfinite, lcm
+from math import ceil, floor, lcm
 from typing import Self
 
 import torch
@@ -133,24 +133,13 @@ class Basis(ABC):
 
     def rate_on(
         self, nodes: Sequence[nn.Module], element: int, host: nn.Module | None = None
-    ) -> Callable[[Tensor], Rate]:
-        """Return t -> R(. ; theta(t)) on an element, for solvers that choose their times.
-
-        A time is a tensor of one number. The function raises ArithmeticError if it is not finite,
-        as it is after a state that is not finite.
-        """
+    ) -> Callable[[float], Rate]:
+        """Return t -> R(. ; theta(t)) on an element, for solvers that choose their times."""
         if all(len(phi) == 1 for phi in self.functions(element).values()):
             weights = self.weights(Fraction(element, self.n_elements), element)
             constant = self.rate(nodes, weights, host=host)
             return lambda t: constant
-
-        def rate_at(t: Tensor) -> Rate:
-            time = t.item()
-            if not isfinite(time):
-                raise ArithmeticError(f"a step ends at the time {time}")
-            return self.rate(nodes, self.weights(Fraction(time), element), host=host)
-
-        return rate_at
+        return lambda t: self.rate(nodes, self.weights(Fraction(t), element), host=host)
 
     def refine(self) -> tuple[Self, list[Row]]:
         """Return the next finer basis, and its nodes as sums of the present ones.

@@ -1,7 +1,7 @@
 """A run of residual units as an ordinary differential equation."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from contnet.ode import statistics
+from contnet.ode.adaptive import Effort
 from contnet.ode.bases import PiecewiseConstant, make_basis
 from contnet.ode.basis import Basis, in_basis, projection
 from contnet.ode.integrate import FixedGrid
@@ -34,7 +35,8 @@ class ODEBlock(nn.Module):
         scheme: a name in `SCHEMES` or `ADAPTIVE_SCHEMES`, or a scheme as an object.
         epsilon: factor of the rate. With Euler and epsilon = n_time_steps = K the block is a plain
             stack of x + R(x).
-        rtol, atol, max_num_steps: of an adaptive scheme, in place of its own.
+        rtol, atol, max_num_steps, control: of an adaptive scheme, in place of its own: see
+            `AdaptiveScheme`.
         gradient: `backprop`, `checkpoint` or `adjoint`: see `contnet.ode.gradient`.
         basis: a name in `BASES`: see `contnet.ode.bases`. The modules of `rate` are the nodes of a
             nodal basis. Others have them, as values of theta on K equal intervals, projected.
@@ -56,6 +58,7 @@ class ODEBlock(nn.Module):
         gradient: str = "backprop",
         basis: str = "piecewise_constant",
         max_num_steps: int | None = None,
+        control: str | None = None,
     ) -> None:
         super().__init__()
         self.n_refined = 0
@@ -63,7 +66,7 @@ class ODEBlock(nn.Module):
         found = find_scheme(scheme) if isinstance(scheme, str) else scheme
         settings = Settings(
             target,
-            with_tolerances(found, rtol, atol, max_num_steps),
+            with_tolerances(found, rtol, atol, max_num_steps, control),
             n_basis if n_time_steps is None else n_time_steps,
             epsilon,
             gradient,
@@ -212,7 +215,12 @@ class ODEBlock(nn.Module):
 
         Before the first pass, a fixed-step scheme has its number already; an adaptive one has 0.
         """
-        return self._passage.n_f_evals
+        return self.effort.n_f_evals
+
+    @property
+    def effort(self) -> Effort:
+        """What the last forward pass has cost: rate evaluations, and steps of an embedded pair."""
+        return self._passage.effort
 
     @property
     def unvisited(self) -> list[int]:
@@ -237,12 +245,25 @@ class ODEBlock(nn.Module):
             x = state
         return x
 
-    def trajectory(self, x: Tensor) -> Tensor:
+    def trajectory(self, x: Tensor, times: Sequence[float] | None = None) -> Tensor:
         """Return the states after 0, 1, ... n_time_steps steps, (n_time_steps + 1, *x.shape).
 
         An adaptive scheme returns the states at the borders of theta's elements,
         (basis.n_elements + 1, *x.shape). So does `adjoint` while gradients are enabled.
+
+        Args:
+            x: the state x(0).
+            times: times from 0 to 1 in ascending order, for an adaptive scheme that is an embedded
+                pair. The states at these times are returned, (len(times), *x.shape). `dopri5` and
+                `tsit5` interpolate within their steps, with order 4. The steps of the others, and
+                of all with `gradient=checkpoint`, end at these times.
+
+        Raises:
+            ValueError: if the times are not in [0, 1] and in order, or the scheme takes none.
         """
+        if times is not None:
+            self.settings.check_times(times)
+            return torch.stack(list(self._passage.states(self.nodes, x, times)))
         return torch.stack([x, *self._passage.states(self.nodes, x)])
 
     def extra_repr(self) -> str:

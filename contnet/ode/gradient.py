@@ -26,14 +26,19 @@ from torchdiffeq import odeint_adjoint
 from contnet.ode.bases import PiecewiseConstant
 from contnet.ode.basis import Basis, Rate
 from contnet.ode.exchange import evaluate_with
-from contnet.ode.integrate import evaluate, root_mean_square, solver_failures
-from contnet.ode.schemes import SCHEMES, AdaptiveScheme, Scheme
+from contnet.ode.integrate import evaluate
+from contnet.ode.schemes import AdaptiveScheme, Scheme
+from contnet.ode.torchdiffeq_solvers import (
+    WITH_FIXED_STEPS,
+    method_of,
+    options_of,
+    solver_failures,
+)
 
 GRADIENTS = ("backprop", "checkpoint", "adjoint")
-WITH_ADJOINT = ("euler", "midpoint", "heun2", "heun3", "rk4")
-"""The fixed-step schemes that torchdiffeq has as well."""
 
-Step = Callable[[Sequence[Rate], Tensor], Tensor]
+Step = Callable[..., Any]
+"""Maps the rates of a step and its inputs, tensors, to its results."""
 
 
 def check_adjoint(scheme: Scheme | AdaptiveScheme, basis: Basis, n_time_steps: int) -> None:
@@ -47,25 +52,15 @@ def check_adjoint(scheme: Scheme | AdaptiveScheme, basis: Basis, n_time_steps: i
         raise ValueError(
             f"gradient must be backprop or checkpoint with the basis {basis.name}, got 'adjoint'"
         )
-    if not isinstance(scheme, Scheme):
-        return
-    if n_time_steps % basis.n_basis:
+    if isinstance(scheme, Scheme) and n_time_steps % basis.n_basis:
         raise ValueError(
             f"n_time_steps must be a multiple of n_basis for gradient=adjoint, got {n_time_steps}"
         )
-    if _of_torchdiffeq(scheme) is None:
+    if method_of(scheme) is None:
         raise ValueError(
             f"gradient must be backprop or checkpoint for {scheme.name}; adjoint has torchdiffeq's "
-            f"schemes, {', '.join(WITH_ADJOINT)} and the adaptive ones"
+            f"schemes, {', '.join(WITH_FIXED_STEPS)} and the adaptive ones but tsit5"
         )
-
-
-def _of_torchdiffeq(scheme: Scheme | AdaptiveScheme) -> str | None:
-    """Return torchdiffeq's name of a scheme; None if it has none of this tableau."""
-    if isinstance(scheme, AdaptiveScheme):
-        return scheme.name
-    equal = (name for name in WITH_ADJOINT if SCHEMES[name].tableau == scheme.tableau)
-    return next(equal, None)
 
 
 class Snapshot:
@@ -98,7 +93,7 @@ class Snapshot:
             name: p._version for name, p in self.parameters.items() if not p.is_inference()
         }
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, *inputs: Tensor) -> Any:
         for name, version in self.versions.items():
             if self.parameters[name]._version != version:
                 raise RuntimeError(
@@ -106,7 +101,7 @@ class Snapshot:
                     "backward pass recomputes; call backward before the optimizer's step"
                 )
         buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
-        return evaluate_with(self.module, {**self.parameters, **buffers}, x)
+        return evaluate_with(self.module, {**self.parameters, **buffers}, *inputs)
 
 
 class OneStep(nn.Module):
@@ -118,14 +113,14 @@ class OneStep(nn.Module):
         self.rates = list(rates)
         self.nodes = nn.ModuleList(nodes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.step(self.rates, x)
+    def forward(self, *inputs: Tensor) -> Any:
+        return self.step(self.rates, *inputs)
 
 
 def checkpointed(
-    step: Step, rates: Sequence[Rate], nodes: Sequence[nn.Module], x: Tensor
-) -> Tensor:
-    """Return `step(rates, x)`, and keep only x for the backward pass.
+    step: Step, rates: Sequence[Rate], nodes: Sequence[nn.Module], *inputs: Tensor
+) -> Any:
+    """Return `step(rates, *inputs)`, and keep only the inputs for the backward pass.
 
     `nodes` are the modules that the rates evaluate.
     """
@@ -133,16 +128,15 @@ def checkpointed(
     later = Snapshot(now)
     evaluations = count()
 
-    def run(x: Tensor) -> Tensor:
+    def run(*inputs: Tensor) -> Any:
         if next(evaluations):
-            return later(x)
-        computed: Tensor = now(x)
+            return later(*inputs)
+        computed = now(*inputs)
         if not torch.compiler.is_compiling():
             later.hold()
         return computed
 
-    result: Tensor = checkpoint(run, x, use_reentrant=False)
-    return result
+    return checkpoint(run, *inputs, use_reentrant=False)
 
 
 class Dynamics(nn.Module):
@@ -190,11 +184,11 @@ def integrate_with_adjoint(
 ) -> tuple[Tensor, int]:
     """Return the state at the end of an interval, and the rate evaluations of the forward pass.
 
-    A fixed-step scheme takes `n_steps` steps. An adaptive one chooses its steps, the last of which
-    ends at the end of the interval. The rate is evaluated in `dtype`.
+    A scheme with fixed steps takes `n_steps` steps. An adaptive one chooses its steps, the last of
+    which ends at the end of the interval. The rate is evaluated in `dtype`.
 
     Raises:
-        IntegrationError: if an adaptive scheme fails: see `integrate_adaptively`.
+        IntegrationError: if an adaptive scheme fails: see `integrate_with_torchdiffeq`.
     """
     dynamics = Dynamics(rate, epsilon, dtype)
     start, end = interval
@@ -205,18 +199,25 @@ def integrate_with_adjoint(
         else [start, end]
     )
     t = torch.tensor([float(time) for time in times], dtype=torch.float64, device=x.device)
-    method = _of_torchdiffeq(scheme)
+    method = method_of(scheme)
     if isinstance(scheme, Scheme):
         states = odeint_adjoint(dynamics, x, t, method=method)
     else:
         tolerances = {"rtol": scheme.rtol, "atol": scheme.atol}
-        limit = {"max_num_steps": scheme.max_num_steps}
+        there = options_of(scheme, interval, n_steps, t[1:])
         # In the backward pass the times are reversed, and the interval's beginning is its end: no
-        # knot lies behind it.
-        there = {"step_t": t[1:], "norm": root_mean_square, **limit}
-        options = {"options": there, "adjoint_options": limit}
+        # knot lies behind it. Its state is no batch of images.
+        back = {name: there[name] for name in ("max_num_steps", "step_size") if name in there}
         with solver_failures(scheme, interval, x):
-            states = odeint_adjoint(dynamics, x, t, method=method, **tolerances, **options)
+            states = odeint_adjoint(
+                dynamics,
+                x,
+                t,
+                method=method,
+                **tolerances,
+                options=there,
+                adjoint_options=back,
+            )
     dynamics.end_forward_pass(x.device.type)
     result: Tensor = states[-1]
     if result.requires_grad:

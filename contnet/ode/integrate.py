@@ -2,12 +2,11 @@
 
 Fixed step: everything but the state is known before the first image arrives. `FixedGrid` computes
 it once, in rationals, and stepping is a plain loop over constants: it looks nothing up, compares
-nothing and moves nothing between devices. Adaptive: the solvers are torchdiffeq's, and integrate
-interval by interval, so that no step straddles a jump of theta.
+nothing and moves nothing between devices. Adaptive schemes go interval by interval, so that no step
+straddles a jump of theta: see `contnet.ode.adaptive`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -15,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
 from contnet.ode.basis import Basis, Rate, Weights
 from contnet.ode.combination import Combined
@@ -147,67 +145,11 @@ def evaluate(rate: Rate, state: Tensor, dtype: torch.dtype, *, checked: bool = F
     return computed.to(state.dtype)
 
 
-def integrate_adaptively(
-    scheme: AdaptiveScheme,
-    rate_at: Callable[[Tensor], Rate],
-    interval: tuple[Fraction, Fraction],
-    epsilon: float,
-    x: Tensor,
-    dtype: torch.dtype,
-) -> tuple[Tensor, int]:
-    """Return the state at the end of an interval, and the number of rate evaluations.
-
-    theta must be smooth on the interval. The rate is evaluated in `dtype`. The sizes of the steps
-    are constants to the gradient.
-
-    Raises:
-        IntegrationError: if the solver cannot keep its tolerance (torchdiffeq: underflow in dt), or
-            needs more than `scheme.max_num_steps` steps.
-    """
-    n_f_evals = 0
-
-    def dynamics(t: Tensor, state: Tensor) -> Tensor:
-        nonlocal n_f_evals
-        n_f_evals += 1
-        # The first evaluation is that of the state itself.
-        return epsilon * evaluate(rate_at(t), state, dtype, checked=n_f_evals == 1)
-
-    # Times in float64: they are few, and the solver's steps are differences of them.
-    t = torch.tensor([float(end) for end in interval], dtype=torch.float64, device=x.device)
-    # The last step must end at the end of the interval: past it theta is another function, and
-    # interpolating back would cost accuracy.
-    options = {"step_t": t[1:], "max_num_steps": scheme.max_num_steps, "norm": root_mean_square}
-    with solver_failures(scheme, interval, x):
-        states = odeint(
-            dynamics, x, t, method=scheme.name, rtol=scheme.rtol, atol=scheme.atol, options=options
-        )
-    return states[-1], n_f_evals
-
-
-def root_mean_square(values: Tensor) -> Tensor:
-    """Return the root mean square, by which a solver chooses its steps, as a constant.
-
-    torchdiffeq's own would let gradient flow into the size of the first step, and from there into
-    the times of all later ones.
-    """
-    if not values.numel():  # the mean of no numbers is NaN
-        return values.new_zeros((), dtype=values.abs().dtype)
-    return values.detach().abs().pow(2).mean().sqrt()
-
-
-@contextmanager
-def solver_failures(
-    scheme: AdaptiveScheme, interval: tuple[Fraction, Fraction], x: Tensor
-) -> Iterator[None]:
-    """Raise an `IntegrationError` within the context where torchdiffeq cannot go on from x."""
-    try:
-        yield
-    except (AssertionError, ArithmeticError) as error:
-        reason = " ".join(str(error).split())
-        # torchdiffeq prints the state, or a step of the length NaN.
-        if "nan" in reason.lower() or "non-finite" in reason or not x.isfinite().all():
-            reason = "the state is not finite"
-        raise IntegrationError(
-            f"scheme {scheme.name} cannot reach rtol={scheme.rtol:g}, atol={scheme.atol:g}: "
-            f"{reason}, between t = {interval[0]} and {interval[1]}"
-        ) from error
+def failure(
+    scheme: AdaptiveScheme, reason: str, interval: tuple[Fraction, Fraction]
+) -> IntegrationError:
+    """Return the error of an adaptive scheme that cannot go on."""
+    return IntegrationError(
+        f"scheme {scheme.name} cannot reach rtol={scheme.rtol:g}, atol={scheme.atol:g}: "
+        f"{reason}, between t = {interval[0]} and {interval[1]}"
+    )

@@ -1,16 +1,22 @@
 """The passage of a state through an ODE block: all that is known of it before it begins."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from functools import partial
+from itertools import pairwise
+from math import ceil
 
 import torch
 from torch import Tensor, nn
 
+from contnet.ode.adaptive import Effort, Integrator, Stretch
 from contnet.ode.basis import Rate
 from contnet.ode.gradient import Step, checkpointed, integrate_with_adjoint
-from contnet.ode.integrate import FixedGrid, integrate_adaptively, watched
+from contnet.ode.integrate import FixedGrid, watched
 from contnet.ode.schemes import AdaptiveScheme
 from contnet.ode.settings import Settings
+from contnet.ode.torchdiffeq_solvers import integrate_with_torchdiffeq
 from contnet.ode.trial import Trial, host_of
 
 
@@ -27,7 +33,7 @@ class Passage:
         self.step = step
         self.trial = Trial()
         self.grid = settings.grid
-        self.n_f_evals = 0 if self.grid is None else self.grid.n_f_evals
+        self.effort = Effort(n_f_evals=0 if self.grid is None else self.grid.n_f_evals)
         basis = settings.basis
         self.combinations = {
             theta: basis.combination(theta)
@@ -36,23 +42,34 @@ class Passage:
             if basis.combines
         }
 
-    def states(self, nodes: nn.ModuleList, x: Tensor) -> Iterator[Tensor]:
-        """Yield the states after x: one a step, or one for each element of theta."""
+    def states(
+        self, nodes: nn.ModuleList, x: Tensor, times: Sequence[float] | None = None
+    ) -> Iterator[Tensor]:
+        """Yield the states after x: one a step, or one for each element of theta.
+
+        An adaptive scheme that is an embedded pair yields the states at `times` instead, where they
+        are given.
+        """
         shape, settings = x.shape, self.settings
         is_new = self.trial.begin(nodes, settings.basis, shape)
         has_few_bits = x.is_floating_point() and x.element_size() < 4
         # Under autocast the state would have 16 bits, too few to add up many small increments.
         if has_few_bits and _autocasts(x.device.type):
             x, has_few_bits = x.float(), False
-        by_adjoint = settings.gradient == "adjoint" and torch.is_grad_enabled()
         host = host_of(nodes) if settings.basis.combines else None
+        by_adjoint = settings.gradient == "adjoint" and torch.is_grad_enabled()
         if self.grid is not None and not by_adjoint:
             yield from self._steps(self.grid, list(nodes), host, x, checked=is_new)
         else:
             # Nor can differences of states of 16 bits tell a solver how long its steps may be.
             lift = has_few_bits and self.grid is None
             state = x.float() if lift else x
-            yield from self._elements(list(nodes), host, state, x.dtype, by_adjoint)
+            if settings.by_pair and not by_adjoint:
+                found = self._by_pair(list(nodes), host, state, x.dtype, times)
+            else:
+                found = self._by_torchdiffeq(list(nodes), host, state, x.dtype, by_adjoint)
+            for state in found:
+                yield state.to(x.dtype)
         self.trial.end(nodes, settings.basis, shape)
 
     def _steps(
@@ -70,7 +87,7 @@ class Passage:
         if checked:
             step = partial(_watched, step)
         basis = self.settings.basis
-        recomputes = self.settings.gradient == "checkpoint" and torch.is_grad_enabled()
+        recomputes = self._recomputes()
         for thetas in grid.thetas:
             rates = [
                 basis.rate(nodes, theta, self.combinations.get(theta), host) for theta in thetas
@@ -83,7 +100,45 @@ class Passage:
                 x = step(rates, x)
             yield x
 
-    def _elements(
+    def _recomputes(self) -> bool:
+        return self.settings.gradient == "checkpoint" and torch.is_grad_enabled()
+
+    def _by_pair(
+        self,
+        nodes: Sequence[nn.Module],
+        host: nn.Module | None,
+        x: Tensor,
+        dtype: torch.dtype,
+        times: Sequence[float] | None,
+    ) -> Iterator[Tensor]:
+        """Yield the states at times, or at the ends of theta's elements, by an embedded pair."""
+        settings, basis = self.settings, self.settings.basis
+        assert isinstance(settings.scheme, AdaptiveScheme)
+        integrator = Integrator(
+            settings.scheme, settings.epsilon, dtype, recomputes=self._recomputes()
+        )
+        pair = integrator.pair
+        ends = [float(end) for _, end in basis.intervals]
+        wanted = deque(ends if times is None else times)
+        while wanted and wanted[0] == 0:
+            yield x
+            wanted.popleft()
+        for element, (start, end) in enumerate(basis.intervals):
+            rate_at = basis.rate_on(nodes, element, host)
+            modules = [nodes[k] for k in basis.functions(element)]
+            modules += [] if host is None else [host]
+            # Without an interpolant, or without the stages that it needs, a step ends at each time.
+            interpolates = pair.interpolant is not None and not integrator.recomputes
+            borders = [] if interpolates else [Fraction(t) for t in wanted if start < t < end]
+            for stretch in pairwise((start, *borders, end)):
+                for step in integrator.steps(Stretch(*stretch, rate_at, modules), x):
+                    x = step.result
+                    while wanted and wanted[0] <= step.end:
+                        time = wanted.popleft()
+                        yield x if time == step.end else step.at(time, pair, settings.epsilon)
+            self.effort = integrator.effort
+
+    def _by_torchdiffeq(
         self,
         nodes: Sequence[nn.Module],
         host: nn.Module | None,
@@ -91,24 +146,24 @@ class Passage:
         dtype: torch.dtype,
         by_adjoint: bool,
     ) -> Iterator[Tensor]:
-        """Yield the states at the ends of theta's elements in `dtype`, the rate's own."""
+        """Yield the states at the ends of theta's elements, by a solver of torchdiffeq."""
         settings, basis = self.settings, self.settings.basis
-        self.n_f_evals = 0
+        n_steps = ceil(settings.n_time_steps / basis.n_elements)
+        self.effort = Effort()
         for element, interval in enumerate(basis.intervals):
             if by_adjoint:
-                steps = settings.n_time_steps // basis.n_basis
                 (k,) = basis.functions(element)
                 x, n = integrate_with_adjoint(
-                    settings.scheme, nodes[k], interval, steps, settings.epsilon, x, dtype
+                    settings.scheme, nodes[k], interval, n_steps, settings.epsilon, x, dtype
                 )
             else:
                 assert isinstance(settings.scheme, AdaptiveScheme)
                 rate_at = basis.rate_on(nodes, element, host)
-                x, n = integrate_adaptively(
-                    settings.scheme, rate_at, interval, settings.epsilon, x, dtype
+                x, n = integrate_with_torchdiffeq(
+                    settings.scheme, rate_at, interval, n_steps, settings.epsilon, x, dtype
                 )
-            self.n_f_evals += n
-            yield x.to(dtype)
+            self.effort += Effort(n_f_evals=n)
+            yield x
 
 
 def _watched(step: Step, rates: Sequence[Rate], x: Tensor) -> Tensor:

@@ -6,24 +6,26 @@ One step of length h takes the state x(t) of dx/dt = f(t, x) to
     x(t + h) = x + h sum_i b_i k_i.
 
 A scheme is the tableau (a, b, c), in exact rationals, and the order that it claims. It proves the
-claim when it is made, by the order conditions of Butcher, "Numerical Methods for Ordinary
-Differential Equations", section 31. Adaptive schemes choose their own steps and are torchdiffeq's;
-this module holds their names, orders and tolerances.
+claim when it is made: see `contnet.ode.order_conditions`. An adaptive scheme is an embedded pair of
+two schemes, or a solver of torchdiffeq, with the tolerances by which it chooses its steps.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 from contnet import arguments
-
-Rational = int | str | Fraction
-Tableau = tuple[tuple[tuple[Fraction, ...], ...], tuple[Fraction, ...], tuple[Fraction, ...]]
-"""The weights (a, b, c) of a scheme."""
-
-HIGHEST_ORDER = 4
-"""The highest order whose conditions are checked."""
+from contnet.ode.embedded import EmbeddedPair
+from contnet.ode.pairs import PAIRS
+from contnet.ode.tableau import (
+    HIGHEST_ORDER,
+    Rational,
+    Tableau,
+    check_explicit,
+    check_order,
+    explicit,
+    fractions,
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Scheme:
     was rounded may lie on the wrong side of a knot.
 
     Raises:
-        ValueError: if the order is not from 1 to 4, the shapes disagree, a row of `a` does not sum
+        ValueError: if the order is not from 1 to 5, the shapes disagree, a row of `a` does not sum
             to its `c`, a stage lies outside of its step, or an order condition fails.
     """
 
@@ -51,26 +53,11 @@ class Scheme:
                 f"scheme {self.name}: order must be a whole number from 1 to {HIGHEST_ORDER}, "
                 f"got {self.order!r}"
             )
-        object.__setattr__(self, "a", tuple(map(_fractions, self.a)))
-        object.__setattr__(self, "b", _fractions(self.b))
-        object.__setattr__(self, "c", _fractions(self.c))
-        if not len(self.a) == len(self.b) == len(self.c) or any(
-            len(row) != i for i, row in enumerate(self.a)
-        ):
-            raise ValueError(
-                f"scheme {self.name}: a must be strictly lower triangular, "
-                "with as many rows as b and c"
-            )
-        for row, c in zip(self.a, self.c, strict=True):
-            if sum(row) != c:
-                raise ValueError(f"scheme {self.name}: the row {row} of a does not sum to c = {c}")
-            if not 0 <= c <= 1:  # theta is another function there, or none
-                raise ValueError(f"scheme {self.name}: c must be from 0 to 1, got {c}")
-        for order, residual in self._order_conditions():
-            if order <= self.order and residual != 0:
-                raise ValueError(
-                    f"scheme {self.name}: a condition of order {order} fails by {residual}"
-                )
+        object.__setattr__(self, "a", tuple(map(fractions, self.a)))
+        object.__setattr__(self, "b", fractions(self.b))
+        object.__setattr__(self, "c", fractions(self.c))
+        check_explicit(self.name, self.a, [self.b], self.c)
+        check_order(self.name, self.a, self.b, self.order)
 
     def __hash__(self) -> int:
         # Of the name alone: a hash of all the fractions would take longer than a step.
@@ -86,71 +73,90 @@ class Scheme:
         """The weights (a, b, c), which make the scheme what it is under any name."""
         return self.a, self.b, self.c
 
-    def _order_conditions(self) -> list[tuple[int, Fraction]]:
-        """Return the eight conditions up to order 4, one per rooted tree, as (order, residual)."""
-        b, c = self.b, self.c
-
-        def apply_a(v: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
-            return tuple(_dot(row, v) for row in self.a)
-
-        c2 = tuple(x**2 for x in c)
-        ac = apply_a(c)
-        return [
-            (1, sum(b, Fraction(0)) - 1),
-            (2, _dot(b, c) - Fraction(1, 2)),
-            (3, _dot(b, c2) - Fraction(1, 3)),
-            (3, _dot(b, ac) - Fraction(1, 6)),
-            (4, _dot(b, tuple(x**3 for x in c)) - Fraction(1, 4)),
-            (4, _dot(b, tuple(x * y for x, y in zip(c, ac, strict=True))) - Fraction(1, 8)),
-            (4, _dot(b, apply_a(c2)) - Fraction(1, 12)),
-            (4, _dot(b, apply_a(ac)) - Fraction(1, 24)),
-        ]
-
 
 MOST_STEPS = 4096
 """Steps of an adaptive scheme on an interval. With more, the tolerance is below rounding errors."""
 
 
 @dataclass(frozen=True)
+class Solver:
+    """A solver of torchdiffeq, by its name there and its order."""
+
+    method: str
+    order: int
+
+    @property
+    def name(self) -> str:
+        """Name of the scheme that it makes."""
+        return f"torchdiffeq/{self.method}"
+
+
+SOLVERS = (
+    Solver("dopri5", 5),
+    Solver("dopri8", 8),
+    Solver("bosh3", 3),
+    Solver("fehlberg2", 2),
+    Solver("adaptive_heun", 2),
+    Solver("explicit_adams", 4),  # the order of its first steps, which take equal lengths
+    Solver("implicit_adams", 4),
+    Solver("scipy_solver", 12),  # SciPy's LSODA, of varying order
+)
+"""Solvers of torchdiffeq that are no schemes of this module."""
+
+CONTROLS = ("batch", "image")
+"""What the steps of an adaptive scheme are chosen for."""
+
+
+@dataclass(frozen=True)
 class AdaptiveScheme:
-    """A scheme of torchdiffeq, which chooses its steps so that the local error stays in bounds.
+    """A scheme that chooses its steps so that the estimated error of each stays in bounds.
 
     The bound is rtol |x| + atol. On each interval on which theta is smooth, the scheme takes at
-    most `max_num_steps` steps.
+    most `max_num_steps` steps, among them those that are rejected.
+
+    Args:
+        method: an embedded pair, or a solver of torchdiffeq.
+        rtol: relative tolerance.
+        atol: absolute tolerance.
+        max_num_steps: see above.
+        control: `batch` bounds the root mean square of the error over the batch; `image` bounds
+            that of each image, so that no image is computed worse for its neighbours.
 
     Raises:
-        ValueError: if torchdiffeq has no such scheme, it has another order, or a tolerance or the
-            number of steps is not positive.
+        ValueError: if the method is neither, or a tolerance or the number of steps is not positive.
     """
 
-    name: str
-    order: int
+    method: EmbeddedPair | Solver
     rtol: float = 1e-4
     atol: float = 1e-4
     max_num_steps: int = MOST_STEPS
+    control: str = "batch"
 
     def __post_init__(self) -> None:
-        order = ADAPTIVE_ORDERS[arguments.one_of("scheme", self.name, ADAPTIVE_ORDERS)]
-        if self.order != order:
-            raise ValueError(f"order must be {order} for {self.name}, got {self.order!r}")
+        if not isinstance(self.method, EmbeddedPair | Solver):
+            raise ValueError(
+                "method must be an embedded pair or a solver of torchdiffeq, such as "
+                f'ADAPTIVE_SCHEMES["dopri5"].method, got {self.method!r}'
+            )
         arguments.number("rtol", self.rtol, minimum=0, exclusive=True)
         arguments.number("atol", self.atol, minimum=0, exclusive=True)
         arguments.integer("max_num_steps", self.max_num_steps, minimum=1)
+        arguments.one_of("control", self.control, CONTROLS)
 
+    @property
+    def name(self) -> str:
+        """Name of the scheme."""
+        return self.method.name
 
-def _dot(u: tuple[Fraction, ...], v: tuple[Fraction, ...]) -> Fraction:
-    return sum((x * y for x, y in zip(u, v, strict=False)), Fraction(0))
-
-
-def _fractions(values: Iterable[Rational | float]) -> tuple[Fraction, ...]:
-    return tuple(Fraction(value) for value in values)
+    @property
+    def order(self) -> int:
+        """Order of the solution that a step goes on with."""
+        return self.method.order
 
 
 def _scheme(name: str, order: int, a: list[list[Rational]], b: list[Rational]) -> Scheme:
-    rows = tuple(map(_fractions, a))
-    return Scheme(
-        name, order, a=rows, b=_fractions(b), c=tuple(sum(row, Fraction(0)) for row in rows)
-    )
+    rows, c = explicit(a)
+    return Scheme(name, order, a=rows, b=fractions(b), c=c)
 
 
 SCHEMES: dict[str, Scheme] = {
@@ -170,13 +176,23 @@ SCHEMES: dict[str, Scheme] = {
 }
 """The fixed-step schemes, by name."""
 
-ADAPTIVE_ORDERS = {"dopri5": 5, "dopri8": 8, "bosh3": 3, "fehlberg2": 2, "adaptive_heun": 2}
-"""The orders of torchdiffeq's adaptive schemes, by name."""
-
 ADAPTIVE_SCHEMES: dict[str, AdaptiveScheme] = {
-    name: AdaptiveScheme(name, order) for name, order in ADAPTIVE_ORDERS.items()
+    name: AdaptiveScheme(pair) for name, pair in PAIRS.items()
 }
-"""The adaptive schemes, by name, with default tolerances."""
+"""The adaptive schemes, which are embedded pairs, by name, with default tolerances."""
+
+TORCHDIFFEQ_SCHEMES: dict[str, AdaptiveScheme] = {
+    solver.name: AdaptiveScheme(solver) for solver in SOLVERS
+}
+"""The solvers of torchdiffeq as schemes, by name, with default tolerances."""
+
+OTHER_NAMES = {"adaptive_heun": "heun_euler"}
+"""Names of schemes that are known by another one."""
+
+
+def scheme_names() -> list[str]:
+    """Return all names by which a scheme can be chosen."""
+    return [*SCHEMES, *ADAPTIVE_SCHEMES, *TORCHDIFFEQ_SCHEMES, *OTHER_NAMES]
 
 
 def find_scheme(
@@ -188,8 +204,13 @@ def find_scheme(
         ValueError: if there is no such scheme, a tolerance is not positive, or one is given for a
             scheme that takes fixed steps.
     """
-    schemes: dict[str, Scheme | AdaptiveScheme] = {**SCHEMES, **ADAPTIVE_SCHEMES}
-    return with_tolerances(schemes[arguments.one_of("scheme", name, schemes)], rtol, atol)
+    arguments.one_of("scheme", name, scheme_names())
+    schemes: dict[str, Scheme | AdaptiveScheme] = {
+        **SCHEMES,
+        **ADAPTIVE_SCHEMES,
+        **TORCHDIFFEQ_SCHEMES,
+    }
+    return with_tolerances(schemes[OTHER_NAMES.get(name, name)], rtol, atol)
 
 
 def with_tolerances(
@@ -197,14 +218,15 @@ def with_tolerances(
     rtol: float | None,
     atol: float | None,
     max_num_steps: int | None = None,
+    control: str | None = None,
 ) -> Scheme | AdaptiveScheme:
     """Return a scheme with other tolerances; one that is None stays as it is.
 
     Raises:
-        ValueError: if a tolerance or the number of steps is not positive, or is given for a scheme
-            that takes fixed steps.
+        ValueError: if `AdaptiveScheme` refuses one, or one is given for a scheme that takes fixed
+            steps.
     """
-    limits = {"rtol": rtol, "atol": atol, "max_num_steps": max_num_steps}
+    limits = {"rtol": rtol, "atol": atol, "max_num_steps": max_num_steps, "control": control}
     given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
     if isinstance(scheme, AdaptiveScheme):
         return replace(scheme, **given)

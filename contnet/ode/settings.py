@@ -1,10 +1,13 @@
 """The settings of an ODE block, which say how x(1) is computed from its nodes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Self
 
 from contnet import arguments
 from contnet.ode.basis import Basis
+from contnet.ode.embedded import EmbeddedPair
 from contnet.ode.gradient import GRADIENTS, check_adjoint
 from contnet.ode.integrate import FixedGrid, fixed_grid
 from contnet.ode.manifestation import Manifestation
@@ -52,6 +55,27 @@ class Settings:
         if not isinstance(self.scheme, Scheme):
             return None
         return fixed_grid(self.scheme, self.n_time_steps, self.basis, self.epsilon)
+
+    @property
+    def by_pair(self) -> bool:
+        """True if the steps are chosen by an embedded pair."""
+        scheme = self.scheme
+        return isinstance(scheme, AdaptiveScheme) and isinstance(scheme.method, EmbeddedPair)
+
+    def check_times(self, times: Sequence[float]) -> None:
+        """Check times at which states are asked for.
+
+        Raises:
+            ValueError: if they are not in [0, 1] and in order, or the steps are not chosen by an
+                embedded pair.
+        """
+        if not self.by_pair or self.gradient == "adjoint":
+            raise ValueError(
+                "times must be left out, except with an embedded pair and without "
+                f"gradient=adjoint; the scheme is {self.scheme.name}"
+            )
+        if not times or any(not a <= b for a, b in pairwise((0.0, *times, 1.0))):
+            raise ValueError(f"times must be from 0 to 1 in ascending order, got {list(times)!r}")
 
     def manifested(
         self,

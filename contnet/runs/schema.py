@@ -135,6 +135,7 @@ MODEL: dict[str, Rule] = {
     "scheme": text,
     "gradient": text,
     "max_num_steps": optional(integer(1, MOST_ADAPTIVE_STEPS)),
+    "control": optional(text),
 }
 
 CONFIG = keys(

@@ -7,6 +7,7 @@ from contnet import ADAPTIVE_SCHEMES, SCHEMES
 from contnet.commands import build
 from contnet.commands.depth import warn_of_long_steps
 from contnet.ode.depth_time import depth_time
+from contnet.ode.schemes import TORCHDIFFEQ_SCHEMES
 from tests.configuration import NAMED, composed, options
 
 
@@ -19,7 +20,7 @@ def test_every_option_of_every_group_composes_to_a_valid_configuration(option: s
 
 def test_every_scheme_has_its_option() -> None:
     names = {composed(option).scheme.name for option in options() if option.startswith("scheme=")}
-    assert names == {*SCHEMES, *ADAPTIVE_SCHEMES}
+    assert names == {*SCHEMES, *ADAPTIVE_SCHEMES, *TORCHDIFFEQ_SCHEMES}
 
 
 def test_the_trainer_group_has_every_key_of_lightnings_trainer() -> None:

@@ -17,7 +17,7 @@ SETTINGS = [
     for scheme in ADAPTIVE_SCHEMES
     for basis in NODES
     for gradient in ("backprop", "checkpoint", "adjoint")
-    if gradient != "adjoint" or basis == "piecewise_constant"
+    if gradient != "adjoint" or (basis == "piecewise_constant" and scheme != "tsit5")
 ]
 
 
@@ -52,7 +52,7 @@ def shares(block: ODEBlock) -> np.ndarray:
 @pytest.mark.parametrize(("scheme", "basis", "gradient"), SETTINGS)
 def test_gradients_are_those_of_the_closed_form(scheme: str, basis: str, gradient: str) -> None:
     """x(1) = x(0) exp(integral of theta), and step sizes carry no gradient."""
-    # torchdiffeq's fehlberg2 takes its error for a hundredth of what it is.
+    # The two solutions of fehlberg2 differ little: it misjudges its error by a factor of 100.
     order = ADAPTIVE_SCHEMES[scheme].order
     tolerance = 1e-7 if order > 3 else 1e-6 if scheme == "fehlberg2" else 1e-5
     block = growth(scheme, basis, tolerance, gradient=gradient, epsilon=0.75)

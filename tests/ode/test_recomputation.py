@@ -86,6 +86,8 @@ def test_buffers_and_gradients_are_those_of_backprop(
 ) -> None:
     x = torch.randn(4, 3, 2, 2, dtype=torch.float64)
     plain, frugal = (block(layer, scheme, basis, g) for g in ("backprop", gradient))
+    if gradient == "adjoint" and scheme == "bosh3":
+        plain.set_manifestation("torchdiffeq/bosh3")  # which chooses the same steps
     for one in (plain, frugal):
         one(x).square().mean().backward()
     for (name, expected), found in zip(plain.named_buffers(), frugal.buffers(), strict=True):
@@ -197,8 +199,6 @@ def test_weights_that_have_changed_since_the_forward_pass_are_refused(
     scheme: str, basis: str, gradient: str, frozen: bool
 ) -> None:
     """As autograd refuses them: what is recomputed from them is not what was computed."""
-    if scheme == "bosh3" and gradient == "checkpoint":
-        return  # adaptive steps are not recomputed
     made = ODEBlock(Smooth, BASES[basis], scheme=scheme, basis=basis, gradient=gradient)
     made.requires_grad_(not frozen)
     x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
@@ -244,7 +244,7 @@ def test_buffers_that_a_rate_updates_are_one_for_the_block(
         for node in made.nodes:
             for expected, found in zip(made.nodes[0].buffers(), node.buffers(), strict=True):
                 assert torch.equal(found, expected)
-    if layer == "memory" and basis != "piecewise_constant":
+    if layer == "memory" and basis != "piecewise_constant" and scheme != "bosh3":
         assert made.nodes[0][1].n_calls == 2 * made.n_f_evals
     other.load_state_dict(made.state_dict())
     assert torch.equal(other.eval()(x), made.eval()(x))

@@ -88,17 +88,18 @@ def test_a_scheme_is_what_its_tableau_is_under_any_name() -> None:
     torch.testing.assert_close(block(x), expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("order", [0, 5, 6, 2.0, True])
+@pytest.mark.parametrize("order", [0, 6, 7, 2.0, True])
 def test_an_order_that_is_not_proven_is_refused(order: object) -> None:
-    with pytest.raises(ValueError, match=f"order must be a whole number from 1 to 4, got {order}"):
+    with pytest.raises(ValueError, match=f"order must be a whole number from 1 to 5, got {order}"):
         replace(SCHEMES["rk4"], order=order)
 
 
 def test_an_adaptive_scheme_is_one_of_those_that_there_are() -> None:
-    with pytest.raises(ValueError, match=r"scheme must be one of dopri5, .*; got 'euler'"):
-        AdaptiveScheme("euler", 1)
-    with pytest.raises(ValueError, match="order must be 5 for dopri5, got 2"):
-        AdaptiveScheme("dopri5", 2)
+    for method in ("dopri5", SCHEMES["euler"]):
+        with pytest.raises(
+            ValueError, match="method must be an embedded pair or a solver of torch"
+        ):
+            AdaptiveScheme(method)
 
 
 @pytest.mark.parametrize("given", ["alone", "with its name", "with the scheme"])

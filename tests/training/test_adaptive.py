@@ -65,8 +65,8 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def is_told(code: int, err: str, reason: str) -> bool:
     first, *rest = err.splitlines()
-    start = f"error: scheme dopri5 cannot reach {reason}, between t = 0 and 1"
-    assert first.startswith((f"{start};", f"{start}/2;")), first
+    assert first.startswith(f"error: scheme dopri5 cannot reach {reason}"), first
+    assert ", between t = 0 and 1;" in first or ", between t = 0 and 1/2;" in first
     assert "; lower optimizer.lr if the loss has grown, increase scheme.rtol and scheme.a" in first
     return code == 1 and len(rest) == 1
 
@@ -88,7 +88,10 @@ def test_a_run_that_needs_too_many_steps_ends_in_one_line(
     options = ("scheme=dopri5", f"scheme.gradient={gradient}", f"model.basis={basis}")
     limit = ("model.initial_time_d=2", "scheme.rtol=1e-9", "scheme.max_num_steps=1")
     code, _, err = run("train", *TINY, *options, *limit)
-    assert is_told(code, err, "rtol=1e-09, atol=0.0001: max_num_steps exceeded (1>=1)")
+    reason = "1 step is not enough (max_num_steps), at t = 0"
+    if gradient == "adjoint":
+        reason = "max_num_steps exceeded (1>=1)"
+    assert is_told(code, err, f"rtol=1e-09, atol=0.0001: {reason}")
 
 
 RATE = """

@@ -1,9 +1,9 @@
 """The look of the pictures, which is the same in all of them.
 
 A scheme has a colour, a marker and a dash. A basis has a colour and a marker. The position of its
-name in `SCHEMES`, `ADAPTIVE_SCHEMES` or `BASES` selects them from cycles. The cycles of colours and
-markers differ in length, so that a pair does not return soon. Recalibrated results have hollow
-markers.
+name in `SCHEMES`, among the adaptive schemes or in `BASES` selects them from cycles. The cycles of
+colours and markers differ in length, so that a pair does not return soon. Recalibrated results have
+hollow markers.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter
 from contnet.invariance.result import Result
 from contnet.invariance.study import Study
 from contnet.ode.bases import BASES
-from contnet.ode.schemes import ADAPTIVE_SCHEMES, SCHEMES
+from contnet.ode.schemes import ADAPTIVE_SCHEMES, SCHEMES, TORCHDIFFEQ_SCHEMES
 
 # Colours of Okabe and Ito, of different lightness.
 COLOURS = ("#0072B2", "#E69F00", "#56B4E9", "#CC79A7", "#8C6D00", "#009E73", "#D55E00")
@@ -52,8 +52,9 @@ LONGEST_PATH = 48
 
 def scheme_look(name: str) -> dict[str, Any]:
     """Return colour, marker and dash of a scheme, as arguments of `Axes.plot`."""
-    if name in ADAPTIVE_SCHEMES:
-        position = _position(name, ADAPTIVE_SCHEMES)
+    adaptive = [*ADAPTIVE_SCHEMES, *TORCHDIFFEQ_SCHEMES]
+    if name in adaptive:
+        position = _position(name, adaptive)
         return _look(position, color=GREYS, marker=ADAPTIVE_MARKERS, linestyle=ADAPTIVE_DASHES)
     position = _position(name, SCHEMES)
     return _look(position, color=COLOURS, marker=MARKERS, linestyle=DASHES)

@@ -55,7 +55,7 @@ def test_a_new_scheme_and_a_new_basis_are_drawn_in_every_picture(
 ) -> None:
     monkeypatch.setitem(SCHEMES, "new", replace(SCHEMES["heun2"], name="new"))
     monkeypatch.setitem(BASES, "monomials", Monomials)
-    assert (len(SCHEMES) + len(ADAPTIVE_SCHEMES), len(BASES)) == (13, 5)
+    assert (len(SCHEMES) + len(ADAPTIVE_SCHEMES), len(BASES)) == (14, 5)
     made, store = subject(small(scheme="new", n_basis=2)), Store(tmp_path / "store")
     schemes = Plan([*SCHEMES, *ADAPTIVE_SCHEMES], [2], rtol=[1e-1], recalibrate=True)
     bases = Plan(n_time_steps=[2], recalibrate=True, bases=list(BASES))
@@ -73,14 +73,14 @@ def test_a_new_scheme_and_a_new_basis_are_drawn_in_every_picture(
 def test_schemes_and_bases_differ_in_their_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert scheme_look("euler") == {"color": "#0072B2", "marker": "o", "linestyle": "-"}
     assert scheme_look("rk4_classic") == {"color": "#D55E00", "marker": "X", "linestyle": "-"}
-    assert scheme_look("adaptive_heun") == {"color": "0.6", "marker": ">", "linestyle": "--"}
+    assert scheme_look("heun_euler") == {"color": "0.1", "marker": "*", "linestyle": "--"}
     assert basis_look("legendre") == {"color": "#D55E00", "marker": "D"}
     for i in range(30):
         monkeypatch.setitem(SCHEMES, f"fixed{i}", SCHEMES["euler"])
     for i in range(16):
         monkeypatch.setitem(BASES, f"basis{i}", Legendre)
     looks = [scheme_look(name) for name in (*SCHEMES, *ADAPTIVE_SCHEMES)]
-    assert len({(look["color"], look["marker"]) for look in looks}) == len(looks) == 42
+    assert len({(look["color"], look["marker"]) for look in looks}) == len(looks) == 43
     looks = [basis_look(name) for name in BASES]
     assert len({(look["color"], look["marker"]) for look in looks}) == len(looks) == 20
 
