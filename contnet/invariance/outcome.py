@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from contnet.ode.adaptive import Effort
 from contnet.ode.depth_time import depth_time
 
 N_TIMED = 7
@@ -47,8 +48,9 @@ class Outcome:
     Args:
         logits: one tensor (n, num_classes) for each batch, as it was computed.
         labels: the labels (N,) of all images.
-        n_f_evals: rate evaluations of one batch, the largest number if batches differ; None for a
-            network without depth-time.
+        n_f_evals: rate evaluations of one batch, the one with the most if batches differ; None for
+            a network without depth-time.
+        n_accepted, n_rejected: steps of an embedded pair in this batch; 0 for other schemes.
         flops: floating-point operations of one image.
         latency: seconds per image, the median over full batches after a warm-up.
         batch_size: images of a full batch.
@@ -58,6 +60,8 @@ class Outcome:
     logits: tuple[Tensor, ...]
     labels: Tensor
     n_f_evals: int | None
+    n_accepted: int
+    n_rejected: int
     flops: float
     latency: float
     batch_size: int
@@ -76,7 +80,7 @@ def observe(network: nn.Module, batches: Batches) -> Outcome:
     if batches.on_gpu:
         torch.cuda.reset_peak_memory_stats(batches.device)
     operations = _count_operations(network, batches)
-    logits, labels, seconds, n_f_evals = [], [], [], 0
+    logits, labels, seconds, efforts = [], [], [], []
     depth = depth_time(network)
     with torch.inference_mode():
         for images, labels_of_batch in batches:
@@ -86,14 +90,17 @@ def observe(network: nn.Module, batches: Batches) -> Outcome:
             # In 16 bits, the loss would include the rounding error of the logits.
             logits.append(computed.float() if computed.element_size() < 4 else computed)
             labels.append(labels_of_batch)
-            n_f_evals = max(n_f_evals, depth.n_f_evals if depth else 0)
+            efforts += [depth.effort] if depth else []
         batch_size = len(logits[0])
         full = [s for s, batch in zip(seconds, logits, strict=True) if len(batch) == batch_size]
         full += _time_first_batch(network, batches, repetitions=N_TIMED - len(full))
+    effort = max(efforts, key=lambda effort: effort.n_f_evals, default=Effort())
     return Outcome(
         logits=tuple(logits),
         labels=torch.cat(labels),
-        n_f_evals=n_f_evals or None,
+        n_f_evals=effort.n_f_evals or None,
+        n_accepted=effort.n_accepted,
+        n_rejected=effort.n_rejected,
         flops=operations / batch_size,
         latency=median(full) / batch_size,
         batch_size=batch_size,

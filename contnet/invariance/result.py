@@ -20,6 +20,8 @@ class Figures:
 
     Args:
         n_f_evals: rate evaluations; None for a network without depth-time.
+        n_accepted, n_rejected: steps that an embedded pair took and did not take; None for other
+            schemes.
         loss: mean cross-entropy.
         accuracy: share of the images whose class is predicted.
         top5_accuracy: share of the images whose class is among the five largest logits.
@@ -34,6 +36,8 @@ class Figures:
     """
 
     n_f_evals: int | None
+    n_accepted: int | None
+    n_rejected: int | None
     loss: float
     accuracy: float
     top5_accuracy: float
@@ -140,6 +144,8 @@ def _figures(logits: Tensor, outcome: Outcome, trained_logits: Tensor) -> Figure
     distance = torch.linalg.vector_norm((logits - trained_logits).double())
     return Figures(
         n_f_evals=outcome.n_f_evals,
+        n_accepted=outcome.n_accepted or None,
+        n_rejected=outcome.n_rejected if outcome.n_accepted else None,
         loss=score.loss.compute().item(),
         accuracy=score.accuracy.compute().item(),
         top5_accuracy=top5.item(),

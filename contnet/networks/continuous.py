@@ -17,6 +17,7 @@ from contnet.networks.units import (
     make_stem,
     make_unit,
 )
+from contnet.ode.adaptive import Effort
 from contnet.ode.bases import make_basis
 from contnet.ode.block import ODEBlock, Origin
 from contnet.ode.depth_time import DepthTime, depth_time
@@ -137,7 +138,12 @@ class ContinuousNet(nn.Module):
     @property
     def n_f_evals(self) -> int:
         """Rate evaluations of the last forward pass, over all ODE blocks."""
-        return self._depth_time.n_f_evals
+        return self.effort.n_f_evals
+
+    @property
+    def effort(self) -> Effort:
+        """Rate evaluations and adaptive steps of the last forward pass, over all ODE blocks."""
+        return self._depth_time.effort
 
     @property
     def _depth_time(self) -> DepthTime:

@@ -12,6 +12,7 @@ from typing import TypeVar
 from torch import nn
 
 from contnet.ode import statistics
+from contnet.ode.adaptive import Effort
 from contnet.ode.basis import Basis
 from contnet.ode.block import ODEBlock, Origin
 from contnet.ode.manifestation import Manifestation
@@ -79,7 +80,12 @@ class DepthTime:
     @property
     def n_f_evals(self) -> int:
         """Rate evaluations of the last forward pass, over all blocks."""
-        return sum(block.n_f_evals for block in self.blocks)
+        return self.effort.n_f_evals
+
+    @property
+    def effort(self) -> Effort:
+        """Rate evaluations and adaptive steps of the last forward pass, over all blocks."""
+        return sum((block.effort for block in self.blocks), Effort())
 
     @property
     def n_refined(self) -> int:

@@ -190,7 +190,12 @@ OPTIMIZER = keys(
 CALLBACKS: dict[str, Rule] = {
     "Throughput": keys(
         {"train_seconds": positive, "n_images": integer(0)},
-        {"n_f_evals": integer(0), "n_passes": integer(0)},
+        {
+            "n_f_evals": integer(0),
+            "n_accepted": integer(0),
+            "n_rejected": integer(0),
+            "n_passes": integer(0),
+        },
     ),
     "EpochMetrics": keys(
         {

@@ -13,6 +13,7 @@ from contnet.data.normalise import Normalise
 from contnet.data.randomness import keyed_generator
 from contnet.metrics import Score
 from contnet.ode import statistics
+from contnet.ode.adaptive import Effort
 from contnet.ode.depth_time import DepthTime, depth_time
 from contnet.ode.manifestation import Manifestation
 from contnet.runs.checkpoint import Record, resize, steps_per_node
@@ -72,8 +73,8 @@ class Classifier(LightningModule):
         self.label_smoothing = label_smoothing
         self.compile_for = compile_for
         self.manifestations = manifestations
-        self.n_f_evals: int | None = None
-        """Rate evaluations of the last training batch, where batches differ in them."""
+        self.effort: Effort | None = None
+        """What the last training batch cost, where batches differ in it."""
         self.panel = Panel(len(self.classes))
         self.provide_statistics(self.network)
         self._eagerly = False
@@ -103,7 +104,7 @@ class Classifier(LightningModule):
             logits = self._step("train", batch, batch_idx)
             if depth is not None:
                 varies = self.manifestations is not None or depth.is_adaptive
-                self.n_f_evals = depth.n_f_evals if varies else None
+                self.effort = depth.effort if varies else None
                 idle = zero_of_idle_nodes(depth) if self.manifestations is not None else 0.0
         loss = nn.functional.cross_entropy(logits, batch[1], label_smoothing=self.label_smoothing)
         return loss + idle

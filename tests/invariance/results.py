@@ -20,14 +20,16 @@ def batches(images: Tensor, labels: Tensor, size: int) -> Batches:
 
 
 def outcome_of(logits: Tensor, labels: Tensor) -> Outcome:
-    return Outcome(tuple(logits.split(4)), labels, 6, 1e6, 1e-3, 4, None)
+    return Outcome(tuple(logits.split(4)), labels, 6, 0, 0, 1e6, 1e-3, 4, None)
 
 
 def result(
     scheme: str, n: int | None, predictions: Tensor | None, n_f_evals: int = 6, **figures: float
 ) -> Result:
     known: dict[str, Any] = (
-        dict.fromkeys(Figures.__dataclass_fields__, 0.0) | {"n_f_evals": n_f_evals} | figures
+        dict.fromkeys(Figures.__dataclass_fields__, 0.0)
+        | {"n_f_evals": n_f_evals, "n_accepted": None, "n_rejected": None}
+        | figures
     )
     manifestation = Manifestation(SCHEMES[scheme], n)
     filled = None if predictions is None else Figures(**known)

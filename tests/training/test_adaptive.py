@@ -38,16 +38,22 @@ def test_the_rate_evaluations_of_an_epoch_are_shown_and_logged(
     assert (code, err) == (0, "")
     mean = len(evaluated) / 2
     assert mean >= 3 * 7  # three blocks, a step of seven stages at least
-    assert f"  n_f_evals {mean:.1f}  lr " in out
-    assert float(rows(tmp_path / "run/metrics.csv")[0]["n_f_evals"]) == mean
+    row = rows(tmp_path / "run/metrics.csv")[0]
+    assert float(row["n_f_evals"]) == mean
+    accepted, rejected = float(row["n_accepted"]), float(row["n_rejected"])
+    shown = f"n_f_evals {mean:.1f}  n_accepted {accepted:.1f}  n_rejected {rejected:.1f}"
+    assert f"  {shown}  lr " in out
+    # Two evaluations choose the first length in each of three blocks; a step has six more.
+    assert mean == 6 + 6 * (accepted + rejected)
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
     assert [event.value for event in events.Scalars("n_f_evals")] == [mean]
 
 
 def test_a_scheme_with_fixed_steps_has_no_number_of_evaluations_to_show(run: Run) -> None:
     _, out, _ = run("train", *TINY, "trainer.limit_train_batches=1")
-    assert "n_f_evals" not in out
-    assert "n_f_evals" not in rows("run/metrics.csv")[0]
+    for name in ("n_f_evals", "n_accepted"):
+        assert name not in out
+        assert name not in rows("run/metrics.csv")[0]
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def _settings(result: Result) -> list[str]:
 
 def _figures(figures: Figures) -> list[str]:
     return [
-        "-" if figures.n_f_evals is None else str(figures.n_f_evals),
+        _evaluations(figures),
         f"{figures.loss:.4f}",
         f"{100 * figures.accuracy:.2f}",
         f"{100 * figures.top5_accuracy:.2f}",
@@ -118,6 +118,12 @@ def _figures(figures: Figures) -> list[str]:
         f"{figures.latency_ms:.3f}",
         "-" if figures.peak_memory_mb is None else f"{figures.peak_memory_mb:.0f}",
     ]
+
+
+def _evaluations(figures: Figures) -> str:
+    if figures.n_accepted is None:
+        return str(figures.n_f_evals or "-")
+    return f"{figures.n_f_evals} ({figures.n_accepted} steps, {figures.n_rejected} rejected)"
 
 
 def _convergence_cells(found: Convergence) -> list[str]:

@@ -30,8 +30,9 @@ class EpochLines(Callback):
             is_of_epoch = name.startswith("train_") or self._validated_at == trainer.current_epoch
             if name in metrics and is_of_epoch:
                 shown.append(f"{name} {metrics[name]:.4f}")
-        if "n_f_evals" in metrics:
-            shown.append(f"n_f_evals {metrics['n_f_evals']:.1f}")
+        for name in ("n_f_evals", "n_accepted", "n_rejected"):
+            if name in metrics:
+                shown.append(f"{name} {metrics[name]:.1f}")
         if "lr" in metrics:  # without `Throughput` there is neither
             shown.append(f"lr {metrics['lr']:.4g}")
             shown.append(f"{metrics['images_per_second']:.0f} images/s")

@@ -1,12 +1,14 @@
 """Throughput, cost, learning rate, number of parameters and depth of each epoch."""
 
 import time
+from dataclasses import asdict, fields
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
 
 from contnet.metrics import n_parameters
+from contnet.ode.adaptive import Effort
 from contnet.ode.depth_time import depth_time
 
 
@@ -14,7 +16,8 @@ class Throughput(Callback):
     """Logs images/s, learning rate, number of parameters and depth, once an epoch.
 
     Where batches differ in their number of rate evaluations, it also logs the mean over the
-    training batches of the epoch as `n_f_evals`.
+    training batches of the epoch as `n_f_evals`. With an embedded pair, it logs the means of the
+    steps that were accepted and rejected as `n_accepted` and `n_rejected`.
 
     `n_images` and `train_seconds` are the totals of the run, including the part before a resume.
     Validation and checkpoints do not count as seconds of training.
@@ -24,7 +27,7 @@ class Throughput(Callback):
         self.train_seconds = 0.0
         self.n_images = 0
         self._epoch_images = 0
-        self._epoch_evals = 0
+        self._epoch_effort = Effort()
         self._epoch_passes = 0
         self._epoch_start = 0.0
         self._epoch_end = 0.0
@@ -33,7 +36,7 @@ class Throughput(Callback):
         return {
             "train_seconds": self.train_seconds + self._epoch_end - self._epoch_start,
             "n_images": self.n_images + self._epoch_images,
-            "n_f_evals": self._epoch_evals,
+            **asdict(self._epoch_effort),
             "n_passes": self._epoch_passes,
         }
 
@@ -41,7 +44,8 @@ class Throughput(Callback):
         self.train_seconds = state_dict["train_seconds"]
         self.n_images = state_dict["n_images"]
         # A checkpoint from within an epoch; those of earlier versions do not have them.
-        self._epoch_evals = state_dict.get("n_f_evals", 0)
+        kept = {field.name: state_dict.get(field.name, 0) for field in fields(Effort)}
+        self._epoch_effort = Effort(**kept)
         self._epoch_passes = state_dict.get("n_passes", 0)
 
     @property
@@ -58,8 +62,8 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if pl_module.n_f_evals is not None:
-            self._epoch_evals += pl_module.n_f_evals
+        if pl_module.effort is not None:
+            self._epoch_effort += pl_module.effort
             self._epoch_passes += 1
         self._epoch_images += len(batch[1]) * trainer.world_size
         self._epoch_end = time.perf_counter()
@@ -78,13 +82,18 @@ class Throughput(Callback):
             sync_dist=True,
         )
         self._epoch_images = 0
-        self._epoch_evals = self._epoch_passes = 0
+        self._epoch_effort = Effort()
+        self._epoch_passes = 0
         self._epoch_start = self._epoch_end
 
     def _cost(self) -> dict[str, float]:
-        """Return the mean number of rate evaluations, if the scheme chooses its steps."""
+        """Return the means over batches of what differs from batch to batch."""
         n = self._epoch_passes
-        return {"n_f_evals": self._epoch_evals / n} if n else {}
+        if not n:
+            return {}
+        means = {name: value / n for name, value in asdict(self._epoch_effort).items()}
+        # Schemes with fixed steps, and torchdiffeq's, do not count steps.
+        return means if means["n_accepted"] else {"n_f_evals": means["n_f_evals"]}
 
 
 def _size(network: nn.Module) -> dict[str, float]:
