@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from contnet.networks.continuous import ContinuousNet, WideContinuousNet
     from contnet.networks.residual import ResNet, WideResNet
     from contnet.ode.block import ODEBlock
+    from contnet.ode.embedded import EmbeddedPair
     from contnet.ode.projection import project
     from contnet.ode.schemes import ADAPTIVE_SCHEMES, SCHEMES, AdaptiveScheme, Scheme
 
@@ -17,6 +18,7 @@ __all__ = [
     "SCHEMES",
     "AdaptiveScheme",
     "ContinuousNet",
+    "EmbeddedPair",
     "ODEBlock",
     "ResNet",
     "Scheme",
@@ -32,6 +34,7 @@ _HOMES = {
     "SCHEMES": "contnet.ode.schemes",
     "AdaptiveScheme": "contnet.ode.schemes",
     "ContinuousNet": "contnet.networks.continuous",
+    "EmbeddedPair": "contnet.ode.embedded",
     "ODEBlock": "contnet.ode.block",
     "ResNet": "contnet.networks.residual",
     "Scheme": "contnet.ode.schemes",

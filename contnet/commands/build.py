@@ -188,7 +188,7 @@ def trainer(
         enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         plugins=[AtomicCheckpointIO(), *(config.trainer.plugins or [])],
     )
-    check_processes(made, config.trainer, sweeping=sweeping)
+    check_processes(made, config.trainer, classifier.network, sweeping=sweeping)
     obstacle = refinement.unsupported(made, classifier.configure_optimizers()["optimizer"])
     if config.refine.epochs and obstacle:
         raise ConfigError(f"with refine.epochs {obstacle}")

@@ -3,21 +3,26 @@
 from omegaconf import DictConfig
 from pytorch_lightning import Trainer
 from pytorch_lightning.strategies import ParallelStrategy
+from torch import nn
 
 from contnet.errors import ConfigError
+from contnet.ode.depth_time import depth_time
 
 
-def check_processes(trainer: Trainer, options: DictConfig, *, sweeping: bool) -> None:
+def check_processes(
+    trainer: Trainer, options: DictConfig, network: nn.Module, *, sweeping: bool
+) -> None:
     """Refuse settings with which several processes would disturb each other.
 
     Args:
         trainer: the Trainer.
         options: the configuration that it was made from.
+        network: the network to train.
         sweeping: True for a job of a sweep.
 
     Raises:
         ConfigError: if a sweep would start processes of its own, or batch norm is to be
-            synchronised between processes on a CPU.
+            synchronised on a CPU, or between processes that choose their own steps.
     """
     if sweeping and trainer.world_size > 1 and not _is_launched(trainer):
         raise ConfigError(
@@ -29,6 +34,12 @@ def check_processes(trainer: Trainer, options: DictConfig, *, sweeping: bool) ->
         raise ConfigError(
             "trainer.sync_batchnorm must be false on a CPU, where PyTorch cannot synchronise "
             "batch norm"
+        )
+    depth = depth_time(network)
+    if options.sync_batchnorm and depth is not None and depth.is_adaptive:
+        raise ConfigError(
+            "trainer.sync_batchnorm must be false with an adaptive scheme: each process chooses its "
+            "own steps, and the others would wait for its batch norms"
         )
 
 

@@ -1,9 +1,16 @@
 """Runs of several processes."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
+from omegaconf import DictConfig
 
+from contnet import ContinuousNet
+from contnet.commands.several_processes import check_processes
+from contnet.errors import ConfigError
 from contnet.runs.checkpoint import Record
 from tests.conftest import Run
 from tests.outcomes import LAST, assert_same_end, load, result, rows
@@ -83,6 +90,16 @@ def test_synchronised_batch_norm_is_refused_where_there_is_none(run: Run) -> Non
     code, _, err = run("train", "trainer.accelerator=cpu", "trainer.sync_batchnorm=true")
     assert (code, err.count("\n")) == (1, 1)
     assert "trainer.sync_batchnorm must be false on a CPU" in err
+
+
+def test_processes_that_choose_their_own_steps_synchronise_no_batch_norm() -> None:
+    """They would evaluate their rates, and so their norms, unequally often."""
+    device = torch.device("cuda")
+    trainer: Any = SimpleNamespace(world_size=2, strategy=SimpleNamespace(root_device=device))
+    options = DictConfig({"sync_batchnorm": True, "devices": 2})
+    check_processes(trainer, options, ContinuousNet(alpha=1), sweeping=False)
+    with pytest.raises(ConfigError, match="sync_batchnorm must be false with an adaptive scheme"):
+        check_processes(trainer, options, ContinuousNet(alpha=1, scheme="tsit5"), sweeping=False)
 
 
 @pytest.mark.long
