@@ -165,4 +165,5 @@ def test_the_shell_completes_the_commands_of_an_installed_copy(wheel: Path, tmp_
     assert python(wheel, tmp_path, path, "-sc", "query=bash", COMP_LINE=line).split() == [
         "scheme=heun2",
         "scheme=heun3",
+        "scheme=heun_euler",
     ]

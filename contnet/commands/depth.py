@@ -13,7 +13,7 @@ from contnet.commands.failures import config_errors
 from contnet.errors import ConfigError
 from contnet.ode.depth_time import DepthTime, depth_time
 from contnet.ode.manifestation import Manifestation
-from contnet.ode.schemes import SCHEMES, Scheme
+from contnet.ode.schemes import SCHEMES, AdaptiveScheme, Scheme
 from contnet.runs.schema import MOST_MANIFESTATIONS, MOST_STEPS
 from contnet.training.callbacks.refinement import DepthRefinement
 from contnet.training.manifestations import RandomManifestations
@@ -36,9 +36,22 @@ def check_depth(config: DictConfig, network: nn.Module) -> None:
     random = random_manifestations(config, network)
     n_refinements = len(config.refine.epochs)
     if depth is not None:
+        _check_gradient(depth)
         _check_final_depth(depth, n_refinements)
         if random is not None:
             _check_members(depth, random, n_refinements)
+
+
+def _check_gradient(depth: DepthTime) -> None:
+    """Check that a gradient reaches the nodes."""
+    for block in depth.blocks:
+        scheme = block.scheme
+        by_adjoint = block.gradient == "adjoint"
+        if isinstance(scheme, AdaptiveScheme) and not (scheme.has_gradient or by_adjoint):
+            raise ConfigError(
+                f"scheme.gradient must be adjoint with {scheme.name}, which computes outside of "
+                f"PyTorch, got {block.gradient!r}"
+            )
 
 
 def _check_final_depth(depth: DepthTime, n_refinements: int) -> None:

@@ -56,14 +56,15 @@ def _about_missing_option(error: BaseException) -> str | None:
         return None
     if "/" not in error.missing_cfg_file:
         return None
-    group, _, option = error.missing_cfg_file.rpartition("/")
-    options = sorted(error.options or ())
-    if not options:  # Hydra does not list options in a group's folders
-        group, _, option = error.missing_cfg_file.partition("/")
-        options = options_of(group)
+    group, _, option = error.missing_cfg_file.partition("/")
+    options = set(error.options or ())
+    if group == "hydra" or not options_of(group):
+        group, _, option = error.missing_cfg_file.rpartition("/")
+    else:
+        options.update(options_of(group))  # Hydra lists none of those in a group's folders
     if not options:
         return None
-    return f"{group}={option} is not an option; choose from {', '.join(options)}"
+    return f"{group}={option} is not an option; choose from {', '.join(sorted(options))}"
 
 
 def _about_group_or_override(error: BaseException) -> str | None:

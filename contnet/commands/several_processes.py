@@ -38,8 +38,8 @@ def check_processes(
     depth = depth_time(network)
     if options.sync_batchnorm and depth is not None and depth.is_adaptive:
         raise ConfigError(
-            "trainer.sync_batchnorm must be false with an adaptive scheme: each process chooses its "
-            "own steps, and the others would wait for its batch norms"
+            "trainer.sync_batchnorm must be false with an adaptive scheme: each process chooses "
+            "its own steps, and the others would wait for its batch norms"
         )
 
 

@@ -80,10 +80,14 @@ MOST_STEPS = 4096
 
 @dataclass(frozen=True)
 class Solver:
-    """A solver of torchdiffeq, by its name there and its order."""
+    """A solver of torchdiffeq, by its name there and its order.
+
+    One without a gradient computes outside of PyTorch: its gradient is that of the adjoint.
+    """
 
     method: str
     order: int
+    has_gradient: bool = True
 
     @property
     def name(self) -> str:
@@ -99,7 +103,7 @@ SOLVERS = (
     Solver("adaptive_heun", 2),
     Solver("explicit_adams", 4),  # the order of its first steps, which take equal lengths
     Solver("implicit_adams", 4),
-    Solver("scipy_solver", 12),  # SciPy's LSODA, of varying order
+    Solver("scipy_solver", 12, has_gradient=False),  # SciPy's LSODA, of varying order
 )
 """Solvers of torchdiffeq that are no schemes of this module."""
 
@@ -152,6 +156,11 @@ class AdaptiveScheme:
     def order(self) -> int:
         """Order of the solution that a step goes on with."""
         return self.method.order
+
+    @property
+    def has_gradient(self) -> bool:
+        """True if a gradient flows back through its steps."""
+        return isinstance(self.method, EmbeddedPair) or self.method.has_gradient
 
 
 def _scheme(name: str, order: int, a: list[list[Rational]], b: list[Rational]) -> Scheme:

@@ -26,9 +26,6 @@ OTHER_NAMES = {"heun_euler": "adaptive_heun", "tsit5": None}
 ADAMS = ("explicit_adams", "implicit_adams")
 """Solvers that take equal steps."""
 
-BY_SCIPY = "scipy_solver"
-"""The solver that computes with NumPy's arrays, so that no gradient flows through it."""
-
 
 def method_of(scheme: Scheme | AdaptiveScheme) -> str | None:
     """Return torchdiffeq's name of a scheme; None if it has none of this tableau."""
@@ -52,7 +49,7 @@ def options_of(
     method = method_of(scheme)
     if method in ADAMS:
         return {"step_size": float(interval[1] - interval[0]) / n_steps}
-    if method == BY_SCIPY:
+    if method == "scipy_solver":
         return {}
     size = partial(root_mean_square, control=scheme.control)
     return {"step_t": end, "max_num_steps": scheme.max_num_steps, "norm": size}
@@ -89,7 +86,7 @@ def integrate_with_torchdiffeq(
         return epsilon * evaluate(rate_at(time), state, dtype, checked=n_f_evals == 1)
 
     method = method_of(scheme)
-    if method == BY_SCIPY and torch.is_grad_enabled():
+    if not scheme.has_gradient and torch.is_grad_enabled():
         raise ValueError(
             f"scheme {scheme.name} has no gradient of its own; use it with gradient=adjoint, or "
             "within torch.no_grad()"

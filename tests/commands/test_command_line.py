@@ -16,6 +16,19 @@ BAD_COMMANDS = [
         "scheme=eulerr is not an option; choose from adaptive_heun, bosh3, dopri5, dopri8, euler,",
     ),
     (
+        ["scheme=torchdiffeq/dopri6"],
+        "scheme=torchdiffeq/dopri6 is not an option; choose from adaptive_heun, bosh3, dopri5,",
+    ),
+    (["hydra/launcher=foo"], "hydra/launcher=foo is not an option; choose from basic,"),
+    (
+        ["scheme=torchdiffeq/scipy_solver"],
+        "scheme.gradient must be adjoint with torchdiffeq/scipy_solver, which computes outside of",
+    ),
+    (
+        ["scheme=dopri5", "scheme.control=images"],
+        "scheme.control must be one of batch, image; got 'images'",
+    ),
+    (
         ["dataset=mnist"],
         "dataset=mnist is not an option; choose from cifar10, cifar100, digits, fashion_mnist,",
     ),
