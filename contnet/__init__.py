@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from contnet.invariance.dial import cheapest
     from contnet.networks.continuous import ContinuousNet, WideContinuousNet
     from contnet.networks.residual import ResNet, WideResNet
     from contnet.ode.block import ODEBlock
@@ -28,7 +29,6 @@ __all__ = [
     "project",
 ]
 
-# `cheapest` is not imported for type checkers: runs/, which is below invariance/, imports this.
 _HOMES = {
     "ADAPTIVE_SCHEMES": "contnet.ode.schemes",
     "SCHEMES": "contnet.ode.schemes",
