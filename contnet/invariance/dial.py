@@ -104,7 +104,8 @@ def _result(row: dict[str, Any]) -> Result:
     for name in ("accuracy", "latency_ms"):
         arguments.number(name, row[name], minimum=0)
     # A study of an earlier version has fewer figures.
-    figures = Figures(**{field.name: row.get(field.name) for field in fields(Figures)})
+    known: dict[str, Any] = {field.name: row.get(field.name) for field in fields(Figures)}
+    figures = Figures(**known)
     rtol, n_time_steps = row["rtol"], row["n_time_steps"]
     if rtol is None:
         arguments.integer("n_time_steps", n_time_steps, minimum=1)
