@@ -22,7 +22,7 @@ from contnet.ode.adaptive import Integrator, Stretch
 
 Solver = Callable[[Problem, float], tuple[Tensor, int]]
 
-MOST_EVALUATIONS = 10_000
+MOST_EVALUATIONS = 5_000
 """Rate evaluations after which a solver gives up."""
 
 PEERS = ("torchdiffeq", "torchode", "diffrax")
@@ -129,8 +129,8 @@ def by_torchode(method: str) -> Solver:
 
 def by_diffrax(method: str) -> Solver:
     """Return a method of diffrax, with its default controller. It calls back for each rate."""
-    import diffrax
-    import jax
+    import diffrax  # type: ignore[import-not-found,unused-ignore]
+    import jax  # type: ignore[import-not-found,unused-ignore]
 
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # a call back may wait for it forever

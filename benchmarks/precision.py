@@ -12,6 +12,7 @@ compared with if they are.
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -127,8 +128,8 @@ def draw(curves: Curves, path: Path) -> None:
     from matplotlib.lines import Line2D
 
     figure, panels = plt.subplots(2, 3, figsize=(12, 7), sharey=True, layout="constrained")
-    dashed = (("--", "x"), (":", "+"), ("-.", "1"))
-    marks = {"contnet": ("-", "o"), **dict(zip(PEERS, dashed, strict=True))}
+    dashed: Any = (("--", "x"), (":", "+"), ("-.", "1"))
+    marks: dict[str, Any] = {"contnet": ("-", "o"), **dict(zip(PEERS, dashed, strict=True))}
     for panel, (problem, of_schemes) in zip(panels.flat, curves.items(), strict=True):
         for i, of_sides in enumerate(of_schemes.values()):
             for side, found in of_sides.items():

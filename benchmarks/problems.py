@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn import functional
 from torchdiffeq import odeint
 
-from contnet import ContinuousNet
+from contnet import ContinuousNet, ODEBlock
 
 MU = 0.012277471
 """Mass of the Moon over that of Earth and Moon, in Arenstorf's orbit."""
 
-RATES = (1e1, 1e2, 1e3, 1e4)
-"""Rates of the decay."""
+RATES = (1e1, 1e2, 1e3)
+"""Rates of the decay. With 1e4, dopri5 needs 4,000 evaluations at any tolerance to be stable."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def arenstorf() -> Problem:
 
 
 def decay() -> Problem:
-    """Return decays at rates from 10 to 1e4, until the slowest is at 14 %: stiff at the end."""
+    """Return decays at rates from 10 to 1e3, until the slowest is at 14 %: stiff at the end."""
     rates = torch.tensor(RATES, dtype=torch.float64)
     return of_solution("decay", 0, 0.2, lambda t, x: -rates * x, lambda t: torch.exp(-t * rates))
 
@@ -126,7 +126,9 @@ def network() -> Problem:
         loss.backward()
         optimizer.step()
     net.double().eval().requires_grad_(False)
-    node = net.blocks[0].nodes[0]
+    block = net.blocks[0]
+    assert isinstance(block, ODEBlock)
+    node = block.nodes[0]
     state = net.stitches[0](net.stem(images[:2].double()))
 
     def rate(t: float, x: Tensor) -> Tensor:

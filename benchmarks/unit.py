@@ -91,8 +91,8 @@ def diffrax_passes(rate: nn.Module, x: Tensor) -> tuple[dict[str, Callable[[], N
 
     Channels are last: within a loop on a CPU, XLA's convolution takes 19 times as long otherwise.
     """
-    import diffrax
-    import jax
+    import diffrax  # type: ignore[import-not-found,unused-ignore]
+    import jax  # type: ignore[import-not-found,unused-ignore]
     from jax import numpy as jnp
 
     weights = {name: jnp.asarray(value.cpu().numpy()) for name, value in rate.state_dict().items()}

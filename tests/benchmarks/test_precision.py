@@ -1,15 +1,17 @@
 """The benchmark of work and precision: its problems, and how it compares two curves."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from scipy.integrate import solve_ivp
 
 from benchmarks.precision import Points, compared
-from benchmarks.problems import EXACT
+from benchmarks.problems import EXACT, Problem
 
 
 @pytest.mark.parametrize("make", EXACT)
-def test_the_solution_of_a_problem_is_the_one_that_scipy_finds(make) -> None:
+def test_the_solution_of_a_problem_is_the_one_that_scipy_finds(make: Callable[[], Problem]) -> None:
     problem = make()
     found = solve_ivp(
         lambda t, x: problem.rate(float(t), torch.from_numpy(x.copy())).numpy(),
