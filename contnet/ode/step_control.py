@@ -16,8 +16,12 @@ SAFETY = 0.9
 SMALLEST_FACTOR, LARGEST_FACTOR = 0.2, 10.0
 """Limits of the ratio of a step to the one before."""
 
-DAMPING = 0.2
-"""Share of the exponent that goes into the ratio of the last two errors: beta k of the PI rule."""
+DAMPING = 0.1
+"""Share of the exponent that goes into the error before: beta k of the PI rule.
+
+Without it, stiff decay rejects up to ten times as many steps. Twice as much costs smooth rates more
+steps.
+"""
 
 AS_GOOD_AS_ZERO = 1e-5
 """States and rates whose norm is smaller say nothing about the first step."""
@@ -69,6 +73,10 @@ def length_of_probe(state: float, rate: float, longest: float) -> float:
 def first_length(probe: float, rate: float, change: float, order: int) -> float:
     """Return the length of the first step.
 
+    A step of this length has the largest error that is allowed, if all derivatives are as large as
+    the first ones. Hairer, Norsett and Wanner allow a hundredth of it, which costs a network, whose
+    depth takes few steps, a step more.
+
     Args:
         probe: the length from `length_of_probe`.
         rate: norm of the rate, in units of the tolerance.
@@ -78,7 +86,7 @@ def first_length(probe: float, rate: float, change: float, order: int) -> float:
     largest = max(rate, change / probe)
     if largest <= 1e-15:
         return max(1e-6, 1e-3 * probe)
-    return min(100 * probe, (0.01 / largest) ** (1 / (order + 1)))
+    return min(100 * probe, (1 / largest) ** (1 / (order + 1)))
 
 
 def fitted(length: float, rest: float) -> float:

@@ -292,7 +292,8 @@ def test_no_image_is_computed_worse_for_its_neighbours(scheme: str) -> None:
     """One image in 64 moves; the others lower the mean over the batch, and not its own error."""
     x = torch.zeros(64, 4, dtype=torch.float64)
     x[7] = torch.tensor([0.9, 0.1, 1.2, 0.4])
-    tolerance = {"rtol": 1e-4, "atol": 1e-4, "epsilon": 6.0}
+    bound = 1e-8 if scheme == "dopri8" else 1e-4  # tight enough for several steps
+    tolerance = {"rtol": bound, "atol": bound, "epsilon": 6.0}
     errors = {}
     for control in ("batch", "image"):
         torch.manual_seed(2)
