@@ -5,8 +5,8 @@ in units of the tolerance, is the one number that it reads from the device. A st
 its ratio is at most 1. A rejected step leaves nothing behind: no graph, no running statistics, no
 random numbers.
 
-A rate that draws random numbers, as dropout does, draws the same ones in all stages of a step:
-otherwise the estimate would measure the noise, and no step would be short enough.
+A rate that draws random numbers of PyTorch's, as dropout does, draws the same ones in all stages of
+a step: otherwise the estimate would measure the noise, and no step would be short enough.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from contnet.ode import step_control
 from contnet.ode.basis import Rate
+from contnet.ode.bystanders import Bystanders
 from contnet.ode.embedded import EmbeddedPair
-from contnet.ode.embedded_step import Step, attempt, norm, weights_of
+from contnet.ode.embedded_step import AcceptedStep, attempt, norm, weights_of
 from contnet.ode.gradient import checkpointed
 from contnet.ode.integrate import evaluate, failure
-from contnet.ode.random_state import RandomState
 from contnet.ode.schemes import AdaptiveScheme
 from contnet.ode.step_control import StepControl
 
@@ -91,7 +91,7 @@ class Integrator:
         self.length: float | None = None
         self.effort = Effort()
 
-    def steps(self, stretch: Stretch, x: Tensor) -> Iterator[Step]:
+    def steps(self, stretch: Stretch, x: Tensor) -> Iterator[AcceptedStep]:
         """Yield the accepted steps through a stretch.
 
         Raises:
@@ -112,22 +112,15 @@ class _Passing:
         self.stretch = stretch
         self.state = x
         self.time = float(stretch.start)
-        self.buffers = [
-            buffer
-            for module in stretch.modules
-            if any(layer.training for layer in module.modules())
-            for buffer in module.buffers()
-            if not nn.parameter.is_lazy(buffer)
-        ]
         self.n_attempts = 0
-        self.draws = RandomState(x.device)
         self.is_random = False
+        self.draws = Bystanders((), x.device)
         self.first = self._first_stage(checked=True)
-        self.is_random = self.draws.has_changed()
+        self.is_random = self.draws.has_drawn()
         if integrator.length is None:
             integrator.length = self._first_length()
 
-    def step(self) -> Step:
+    def step(self) -> AcceptedStep:
         """Take steps until one is accepted, and return it."""
         own, rest = self.integrator, float(self.stretch.end) - self.time
         while True:
@@ -137,19 +130,22 @@ class _Passing:
             self.n_attempts += 1
             assert own.length is not None
             length = step_control.fitted(own.length, rest)
-            buffers = [buffer.clone() for buffer in self.buffers]
+            before = Bystanders(self.stretch.modules, self.state.device)
             result, error, *stages = self._attempt(length)
             ratio = norm(own.scheme, error, self.state, result).item()
-            if ratio <= 1:
-                end = self._end(length)
-                step = Step(self.time, end, self.state, result, tuple(stages))
+            draws = not self.is_random and before.has_drawn()
+            if ratio <= 1 and not draws:
+                step = AcceptedStep(self.time, self._end(length), self.state, result, tuple(stages))
                 return self._accepted(step, length, ratio)
             del result, error, stages
             own.effort += Effort(n_rejected=1)
-            self._restore(buffers)
+            before.restore()
+            if draws:  # though not in its first stage: once more, with equal draws in all stages
+                self.is_random, self.draws = True, before
+                continue
             own.length = length * own.control.after_rejected(ratio)
-            if not isfinite(ratio) and not (self.state.isfinite() & self.first.isfinite()).all():
-                self._fail("the state is not finite")
+            if not isfinite(ratio) and self._not_finite():
+                self._fail(self._not_finite())
             if own.length < SHORTEST:
                 self._fail("its steps become too short")
 
@@ -172,7 +168,7 @@ class _Passing:
         )
         return result, error, stages[-1]
 
-    def _accepted(self, step: Step, length: float, ratio: float) -> Step:
+    def _accepted(self, step: AcceptedStep, length: float, ratio: float) -> AcceptedStep:
         own = self.integrator
         own.effort += Effort(n_accepted=1)
         proposed = length * own.control.after_accepted(ratio)
@@ -186,7 +182,7 @@ class _Passing:
         if own.pair.first_same_as_last and not self.is_random:
             self.first = step.stages[-1]
         else:
-            self.draws = RandomState(self.state.device)
+            self.draws = Bystanders((), self.state.device)
             self.first = self._first_stage(checked=False)
         return step
 
@@ -196,7 +192,7 @@ class _Passing:
 
         def evaluated(x: Tensor) -> Tensor:
             if draws is not None:
-                draws.restore()
+                draws.draw_again()
             return evaluate(rate, x, dtype, checked=checked)
 
         return evaluated
@@ -217,25 +213,22 @@ class _Passing:
         of_state, of_rate = sizes.tolist()
         of_rate *= own.epsilon
         if not isfinite(of_state + of_rate):
-            self._fail("the state is not finite")
+            self._fail(self._not_finite() or "the rate is too large for the tolerance")
         longest = float(self.stretch.end) - self.time
         probe = step_control.length_of_probe(of_state, of_rate, longest)
-        buffers = [buffer.clone() for buffer in self.buffers]
+        before = Bystanders(self.stretch.modules, x.device)
         own.effort += Effort(n_f_evals=1)
         # With gradients where the steps have them: a compiled rate is not compiled once more.
         there = self._rate(self.time + probe)(torch.add(x, first, alpha=probe * own.epsilon))
-        self._restore(buffers)
+        before.restore()
         of_change = norm(own.scheme, there - first, x).item() * own.epsilon
         if not isfinite(of_change):
             return probe
         return step_control.first_length(probe, of_rate, of_change, own.pair.order)
 
-    @torch.no_grad()
-    def _restore(self, buffers: Sequence[Tensor]) -> None:
-        for buffer, before in zip(self.buffers, buffers, strict=True):
-            # Past autograd: a batch norm saves its running mean for the backward pass of the first
-            # stage, and does not use it there.
-            buffer.data.copy_(before)
+    def _not_finite(self) -> str:
+        is_finite = bool((self.state.isfinite() & self.first.isfinite()).all())
+        return "" if is_finite else "the state is not finite"
 
     def _fail(self, reason: str) -> NoReturn:
         length = self.integrator.length

@@ -1,7 +1,7 @@
 """A run of residual units as an ordinary differential equation."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +32,8 @@ class ODEBlock(nn.Module):
         rate: makes one node: any module that maps a state to a tensor of the same shape.
         n_basis: number of nodes K.
         n_time_steps: equal steps over [0, 1]; K by default. Adaptive schemes choose their own.
-        scheme: a name in `SCHEMES` or `ADAPTIVE_SCHEMES`, or a scheme as an object.
+        scheme: a name in `SCHEMES` or `ADAPTIVE_SCHEMES`, `torchdiffeq/` with the name of a solver
+            there, or a scheme as an object.
         epsilon: factor of the rate. With Euler and epsilon = n_time_steps = K the block is a plain
             stack of x + R(x).
         rtol, atol, max_num_steps, control: of an adaptive scheme, in place of its own: see
@@ -91,7 +92,8 @@ class ODEBlock(nn.Module):
     ) -> None:
         """Choose the scheme and the number of steps that compute x(1), without changing a weight.
 
-        A setting that is not given stays as it is; `rtol` and `atol` are of adaptive schemes.
+        A setting that is not given stays as it is; `rtol` and `atol` are of adaptive schemes, and
+        another scheme by name begins with its own.
 
         Raises:
             ValueError: if the constructor would refuse the settings; the block is then unchanged.
@@ -245,7 +247,7 @@ class ODEBlock(nn.Module):
             x = state
         return x
 
-    def trajectory(self, x: Tensor, times: Sequence[float] | None = None) -> Tensor:
+    def trajectory(self, x: Tensor, times: Iterable[float] | None = None) -> Tensor:
         """Return the states after 0, 1, ... n_time_steps steps, (n_time_steps + 1, *x.shape).
 
         An adaptive scheme returns the states at the borders of theta's elements,
@@ -255,15 +257,16 @@ class ODEBlock(nn.Module):
             x: the state x(0).
             times: times from 0 to 1 in ascending order, for an adaptive scheme that is an embedded
                 pair. The states at these times are returned, (len(times), *x.shape). `dopri5` and
-                `tsit5` interpolate within their steps, with order 4. The steps of the others, and
-                of all with `gradient=checkpoint`, end at these times.
+                `tsit5` interpolate within their steps with order 4, which is less accurate than
+                their steps. The steps of the others, and of all with `gradient=checkpoint`, end at
+                these times.
 
         Raises:
             ValueError: if the times are not in [0, 1] and in order, or the scheme takes none.
         """
         if times is not None:
-            self.settings.check_times(times)
-            return torch.stack(list(self._passage.states(self.nodes, x, times)))
+            at = self.settings.checked_times(times)
+            return torch.stack(list(self._passage.states(self.nodes, x, at)))
         return torch.stack([x, *self._passage.states(self.nodes, x)])
 
     def extra_repr(self) -> str:

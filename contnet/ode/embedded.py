@@ -40,11 +40,16 @@ class EmbeddedPair:
     rounding: Fraction = Fraction(0)
 
     def __post_init__(self) -> None:
+        for name in ("b", "c", "b_embedded"):
+            object.__setattr__(self, name, fractions(getattr(self, name)))
+        object.__setattr__(self, "a", tuple(map(fractions, self.a)))
         arguments.integer("order", self.order, minimum=1)
         arguments.integer("embedded_order", self.embedded_order, minimum=1)
         if self.order == self.embedded_order:
             raise ValueError(f"scheme {self.name}: both orders are {self.order}; they must differ")
         check_explicit(self.name, self.a, (self.b, self.b_embedded), self.c)
+        if self.b == self.b_embedded:
+            raise ValueError(f"scheme {self.name}: b and b_embedded must differ")
         check_order(self.name, self.a, self.b, self.order, self.rounding)
         check_order(self.name, self.a, self.b_embedded, self.embedded_order, self.rounding)
         if self.interpolant is not None:
@@ -69,6 +74,11 @@ class EmbeddedPair:
         return tuple(x - y for x, y in zip(self.b, self.b_embedded, strict=True))
 
     def _check_interpolant(self, interpolant: tuple[Polynomial, ...]) -> None:
+        if len(interpolant) != self.n_stages or max(map(len, interpolant)) > 6:
+            raise ValueError(
+                f"scheme {self.name}: its interpolant must have a polynomial of degree 5 at most "
+                f"for each of {self.n_stages} stages"
+            )
         for n, tree, phi in elementary_weights(self.a, 4):
             for i in range(6):  # polynomials of degree 5 at most that agree in six places are equal
                 s = Fraction(i, 5)

@@ -18,7 +18,7 @@ Terms = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
-class Weights:
+class PairWeights:
     """The weights of an embedded pair as floats, for a step of length 1.
 
     `stages[i]` and `c[i]` belong to the stages after the first. `update` is None if the state at
@@ -32,13 +32,13 @@ class Weights:
 
 
 @lru_cache
-def weights_of(pair: EmbeddedPair) -> Weights:
+def weights_of(pair: EmbeddedPair) -> PairWeights:
     """Return the weights of a pair as floats."""
 
     def floats(row: Sequence[Fraction]) -> Terms:
         return tuple((i, float(weight)) for i, weight in enumerate(row) if weight)
 
-    return Weights(
+    return PairWeights(
         stages=tuple(map(floats, pair.a[1:])),
         c=tuple(map(float, pair.c[1:])),
         update=None if pair.first_same_as_last else floats(pair.b),
@@ -47,7 +47,7 @@ def weights_of(pair: EmbeddedPair) -> Weights:
 
 
 def attempt(
-    weights: Weights,
+    weights: PairWeights,
     scale: float,
     rates: Sequence[Callable[[Tensor], Tensor]],
     x: Tensor,
@@ -76,6 +76,8 @@ def attempt(
 
 
 def _combined(x: Tensor, k: Sequence[Tensor], terms: Terms, scale: float) -> Tensor:
+    if not terms:
+        return x
     (i, weight), *others = terms
     # One new tensor, to which the rest is added in place: beside its rate evaluations, a step costs
     # what it moves through memory.
@@ -86,7 +88,7 @@ def _combined(x: Tensor, k: Sequence[Tensor], terms: Terms, scale: float) -> Ten
 
 
 @dataclass(frozen=True)
-class Step:
+class AcceptedStep:
     """An accepted step from `state` at the time `start` to `result` at the time `end`."""
 
     start: float
@@ -114,4 +116,6 @@ def norm(scheme: AdaptiveScheme, values: Tensor, *states: Tensor) -> Tensor:
     size, *others = (state.abs() for state in states)
     for other in others:
         size = torch.maximum(size, other)
-    return root_mean_square(values / size.mul_(scheme.rtol).add_(scheme.atol), scheme.control)
+    # A tolerance below the smallest number of the data type would be 0.
+    bound = size.mul_(scheme.rtol).add_(scheme.atol).clamp_(min=torch.finfo(size.dtype).tiny)
+    return root_mean_square(values / bound, scheme.control)

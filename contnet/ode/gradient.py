@@ -207,7 +207,11 @@ def integrate_with_adjoint(
         there = options_of(scheme, interval, n_steps, t[1:])
         # In the backward pass the times are reversed, and the interval's beginning is its end: no
         # knot lies behind it. Its state is no batch of images.
-        back = {name: there[name] for name in ("max_num_steps", "step_size") if name in there}
+        back = {
+            name: there[name]
+            for name in ("max_num_steps", "step_size", "max_order")
+            if name in there
+        }
         with solver_failures(scheme, interval, x):
             states = odeint_adjoint(
                 dynamics,

@@ -117,9 +117,22 @@ class Passage:
         integrator = Integrator(
             settings.scheme, settings.epsilon, dtype, recomputes=self._recomputes()
         )
-        pair = integrator.pair
         ends = [float(end) for _, end in basis.intervals]
-        wanted = deque(ends if times is None else times)
+        try:
+            yield from self._through(integrator, nodes, host, x, ends if times is None else times)
+        finally:  # also where the tolerance cannot be kept
+            self.effort = integrator.effort
+
+    def _through(
+        self,
+        integrator: Integrator,
+        nodes: Sequence[nn.Module],
+        host: nn.Module | None,
+        x: Tensor,
+        times: Sequence[float],
+    ) -> Iterator[Tensor]:
+        basis, pair = self.settings.basis, integrator.pair
+        wanted = deque(times)
         while wanted and wanted[0] == 0:
             yield x
             wanted.popleft()
@@ -129,14 +142,15 @@ class Passage:
             modules += [] if host is None else [host]
             # Without an interpolant, or without the stages that it needs, a step ends at each time.
             interpolates = pair.interpolant is not None and not integrator.recomputes
-            borders = [] if interpolates else [Fraction(t) for t in wanted if start < t < end]
+            inside = {Fraction(t) for t in wanted if start < t < end}
+            borders = [] if interpolates else sorted(inside)
             for stretch in pairwise((start, *borders, end)):
                 for step in integrator.steps(Stretch(*stretch, rate_at, modules), x):
                     x = step.result
                     while wanted and wanted[0] <= step.end:
                         time = wanted.popleft()
-                        yield x if time == step.end else step.at(time, pair, settings.epsilon)
-            self.effort = integrator.effort
+                        at_end = time == step.end
+                        yield x if at_end else step.at(time, pair, integrator.epsilon)
 
     def _by_torchdiffeq(
         self,

@@ -105,7 +105,7 @@ SOLVERS = (
     Solver("implicit_adams", 4),
     Solver("scipy_solver", 12, has_gradient=False),  # SciPy's LSODA, of varying order
 )
-"""Solvers of torchdiffeq that are no schemes of this module."""
+"""Solvers of torchdiffeq that become schemes. The two of Adams' methods take equal steps."""
 
 CONTROLS = ("batch", "image")
 """What the steps of an adaptive scheme are chosen for."""
@@ -116,7 +116,8 @@ class AdaptiveScheme:
     """A scheme that chooses its steps so that the estimated error of each stays in bounds.
 
     The bound is rtol |x| + atol. On each interval on which theta is smooth, the scheme takes at
-    most `max_num_steps` steps, among them those that are rejected.
+    most `max_num_steps` steps, among them those that are rejected. Solvers of torchdiffeq use those
+    of the arguments that they have.
 
     Args:
         method: an embedded pair, or a solver of torchdiffeq.
@@ -220,6 +221,15 @@ def find_scheme(
         **TORCHDIFFEQ_SCHEMES,
     }
     return with_tolerances(schemes[OTHER_NAMES.get(name, name)], rtol, atol)
+
+
+def with_control_of(
+    present: Scheme | AdaptiveScheme, scheme: Scheme | AdaptiveScheme
+) -> Scheme | AdaptiveScheme:
+    """Return `scheme` with the control and the limit of steps of the present one, if both adapt."""
+    if isinstance(present, AdaptiveScheme) and isinstance(scheme, AdaptiveScheme):
+        return replace(scheme, control=present.control, max_num_steps=present.max_num_steps)
+    return scheme
 
 
 def with_tolerances(

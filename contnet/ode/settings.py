@@ -1,6 +1,6 @@
 """The settings of an ODE block, which say how x(1) is computed from its nodes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Self
@@ -11,7 +11,13 @@ from contnet.ode.embedded import EmbeddedPair
 from contnet.ode.gradient import GRADIENTS, check_adjoint
 from contnet.ode.integrate import FixedGrid, fixed_grid
 from contnet.ode.manifestation import Manifestation
-from contnet.ode.schemes import AdaptiveScheme, Scheme, find_scheme, with_tolerances
+from contnet.ode.schemes import (
+    AdaptiveScheme,
+    Scheme,
+    find_scheme,
+    with_control_of,
+    with_tolerances,
+)
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,8 @@ class Settings:
         scheme = self.scheme
         return isinstance(scheme, AdaptiveScheme) and isinstance(scheme.method, EmbeddedPair)
 
-    def check_times(self, times: Sequence[float]) -> None:
-        """Check times at which states are asked for.
+    def checked_times(self, times: Iterable[float]) -> list[float]:
+        """Return the times at which states are asked for, as numbers.
 
         Raises:
             ValueError: if they are not in [0, 1] and in order, or the steps are not chosen by an
@@ -74,8 +80,14 @@ class Settings:
                 "times must be left out, except with an embedded pair and without "
                 f"gradient=adjoint; the scheme is {self.scheme.name}"
             )
-        if not times or any(not a <= b for a, b in pairwise((0.0, *times, 1.0))):
-            raise ValueError(f"times must be from 0 to 1 in ascending order, got {list(times)!r}")
+        given = list(times)
+        try:
+            numbers = [float(time) for time in given]
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"times must be numbers from 0 to 1, got {given!r}") from error
+        if not numbers or any(not a <= b for a, b in pairwise((0.0, *numbers, 1.0))):
+            raise ValueError(f"times must be from 0 to 1 in ascending order, got {numbers!r}")
+        return numbers
 
     def manifested(
         self,
@@ -91,7 +103,9 @@ class Settings:
         Raises:
             ValueError: see `ODEBlock.set_manifestation`.
         """
-        found = find_scheme(scheme) if isinstance(scheme, str) else scheme or self.scheme
+        found = scheme or self.scheme
+        if isinstance(found, str):
+            found = with_control_of(self.scheme, find_scheme(found))
         return replace(
             self,
             scheme=with_tolerances(found, rtol, atol),

@@ -33,7 +33,8 @@ class StepControl:
 
     The factor from one step to the next is safety ratio^-(alpha) previous_ratio^beta with
     alpha = (1 - 3/4 DAMPING) / k and beta = DAMPING / k, where the error of a step is O(h^k).
-    After a rejected step, the factor is that of the I rule, safety ratio^(-1/k), and at most 1.
+    After a rejected step, the factor is that of the I rule, safety ratio^(-1/k), and at most 1. The
+    step that is then accepted is followed by none that is longer.
 
     Args:
         exponent: k.
@@ -41,6 +42,7 @@ class StepControl:
 
     exponent: int
     previous_ratio: float = 1e-4
+    was_rejected: bool = False
 
     def after_accepted(self, ratio: float) -> float:
         """Return the factor of the next step after one that is accepted."""
@@ -48,10 +50,13 @@ class StepControl:
         alpha, beta = (1 - 0.75 * DAMPING) / self.exponent, DAMPING / self.exponent
         factor = SAFETY * ratio**-alpha * self.previous_ratio**beta
         self.previous_ratio = max(ratio, 1e-4)
-        return min(max(factor, SMALLEST_FACTOR), LARGEST_FACTOR)
+        largest = 1.0 if self.was_rejected else LARGEST_FACTOR
+        self.was_rejected = False
+        return min(max(factor, SMALLEST_FACTOR), largest)
 
     def after_rejected(self, ratio: float) -> float:
         """Return the factor of the next attempt after one that is rejected."""
+        self.was_rejected = True
         if not isfinite(ratio):
             return SMALLEST_FACTOR
         return min(max(SAFETY * ratio ** (-1 / self.exponent), SMALLEST_FACTOR), 1.0)

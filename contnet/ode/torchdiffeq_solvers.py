@@ -20,11 +20,13 @@ from contnet.ode.schemes import SCHEMES, AdaptiveScheme, Scheme, Solver
 WITH_FIXED_STEPS = ("euler", "midpoint", "heun2", "heun3", "rk4")
 """The fixed-step schemes that torchdiffeq has as well."""
 
-OTHER_NAMES = {"heun_euler": "adaptive_heun", "tsit5": None}
+NAMES_THERE = {"heun_euler": "adaptive_heun", "tsit5": None}
 """Pairs that torchdiffeq knows by another name, or does not know."""
 
 ADAMS = ("explicit_adams", "implicit_adams")
 """Solvers that take equal steps."""
+
+ADAMS_ORDER = 4
 
 
 def method_of(scheme: Scheme | AdaptiveScheme) -> str | None:
@@ -35,7 +37,7 @@ def method_of(scheme: Scheme | AdaptiveScheme) -> str | None:
     if isinstance(scheme.method, Solver):
         return scheme.method.method
     known = next((name for name, pair in PAIRS.items() if pair == scheme.method), None)
-    return None if known is None else OTHER_NAMES.get(known, known)
+    return None if known is None else NAMES_THERE.get(known, known)
 
 
 def options_of(
@@ -48,7 +50,8 @@ def options_of(
     """
     method = method_of(scheme)
     if method in ADAMS:
-        return {"step_size": float(interval[1] - interval[0]) / n_steps}
+        # Of higher order, they are unstable for a rate of a few units.
+        return {"step_size": float(interval[1] - interval[0]) / n_steps, "max_order": ADAMS_ORDER}
     if method == "scipy_solver":
         return {}
     size = partial(root_mean_square, control=scheme.control)

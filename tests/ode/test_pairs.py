@@ -9,7 +9,7 @@ from torch import Tensor
 from torchdiffeq._impl import bosh3, dopri5, dopri8, fehlberg2
 
 from contnet.ode.embedded import EmbeddedPair
-from contnet.ode.embedded_step import Step, attempt, weights_of
+from contnet.ode.embedded_step import AcceptedStep, attempt, weights_of
 from contnet.ode.order_conditions import residuals, trees
 from contnet.ode.pairs import PAIRS
 from tests.problems import slope
@@ -66,7 +66,16 @@ def test_a_pair_that_is_none_is_refused(pair: EmbeddedPair) -> None:
         replace(pair, embedded_order=0)
 
 
+def test_weights_may_be_texts_and_both_solutions_must_differ() -> None:
+    pair = EmbeddedPair("heun", 2, ((), ("1",)), ("1/2", "1/2"), ("0", "1"), 1, (1, 0))
+    assert pair.b == PAIRS["heun_euler"].b
+    with pytest.raises(ValueError, match="b and b_embedded must differ"):
+        replace(pair, b_embedded=pair.b)
+
+
 def test_an_interpolant_that_is_off_is_refused() -> None:
+    with pytest.raises(ValueError, match="a polynomial of degree 5 at most for each of 2 stages"):
+        replace(PAIRS["heun_euler"], interpolant=((Fraction(1),),))
     for name in ("dopri5", "tsit5"):
         pair = PAIRS[name]
         assert pair.interpolant is not None
@@ -107,12 +116,12 @@ def pendulum(x: Tensor) -> Tensor:
     return torch.stack((x[1], -x[0].sin()))
 
 
-def steps(pair: EmbeddedPair, n: int) -> list[Step]:
+def steps(pair: EmbeddedPair, n: int) -> list[AcceptedStep]:
     x, found = torch.tensor([1.0, 0.5], dtype=torch.float64), []
     for i in range(n):
         rates = [pendulum] * (pair.n_stages - 1)
         result, _, *k = attempt(weights_of(pair), 2 / n, rates, x, pendulum(x))
-        found.append(Step(2 * i / n, 2 * (i + 1) / n, x, result, tuple(k)))
+        found.append(AcceptedStep(2 * i / n, 2 * (i + 1) / n, x, result, tuple(k)))
         x = result
     return found
 

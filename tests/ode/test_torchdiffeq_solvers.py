@@ -46,7 +46,7 @@ def test_solvers_with_equal_steps_take_those_of_the_block(n_time_steps: int) -> 
     expected = x
     for k, node in enumerate(block.nodes):
         t = torch.tensor([k / 2, (k + 1) / 2], dtype=torch.float64)
-        step = {"step_size": 1 / (4 if n_time_steps == 3 else 8)}
+        step = {"step_size": 1 / (4 if n_time_steps == 3 else 8), "max_order": 4}
         expected = odeint(
             lambda t, y, node=node: node(y), expected, t, method="explicit_adams", options=step
         )[-1]
