@@ -124,7 +124,7 @@ def random_manifestations(config: DictConfig, network: nn.Module) -> RandomManif
         name = type(network).__name__
         raise ConfigError(f"manifestations must be trained for {name}, which has no depth-time")
     with config_errors("manifestations"):
-        return RandomManifestations(_pairs(keys), keys["draw"], seed=config.seed)
+        return RandomManifestations(_pairs(keys), keys["draw"], config.seed, keys["single_steps"])
 
 
 def _pairs(keys: dict[str, Any]) -> list[Manifestation]:

@@ -32,15 +32,21 @@ class RandomManifestations:
         start: the manifestations at the depth that the network starts with. They have fixed steps.
             A refinement doubles their steps.
         draw: a name in `DRAWS`.
+        single_steps: how often manifestations that start with one step are drawn, as a multiple of
+            what `draw` says. They are the hardest to serve: fewer of them make all others better.
         seed: seed of the draws.
 
     Raises:
-        ValueError: if there is no such way to draw, or a manifestation has no fixed steps.
+        ValueError: if there is no such way to draw, `single_steps` is not greater than 0, or a
+            manifestation has no fixed steps.
     """
 
-    def __init__(self, start: Sequence[Manifestation], draw: str, seed: int) -> None:
+    def __init__(
+        self, start: Sequence[Manifestation], draw: str, seed: int, single_steps: float = 1.0
+    ) -> None:
         self.start = tuple(start)
         self.power = DRAWS[arguments.one_of("draw", draw, DRAWS)]
+        self.single_steps = arguments.number("single_steps", single_steps, 0, exclusive=True)
         self.seed = seed
         if not self.start or any(one.n_f_evals is None for one in self.start):
             raise ValueError(
@@ -65,6 +71,9 @@ class RandomManifestations:
         """The probability of each manifestation."""
         costs = torch.tensor([one.n_f_evals for one in self.start], dtype=torch.float64)
         weights = costs**-self.power
+        for row, one in enumerate(self.start):
+            if one.n_time_steps == 1:
+                weights[row] *= self.single_steps
         return weights / weights.sum()
 
 

@@ -25,8 +25,8 @@ MEMBERS = [Manifestation(SCHEMES["euler"], n) for n in (1, 2, 4)]
 MEMBERS += [Manifestation(SCHEMES["rk4_classic"], n) for n in (1, 2)]
 
 
-def random(draw: str = "uniform", seed: int = 0) -> RandomManifestations:
-    return RandomManifestations(MEMBERS, draw, seed)
+def random(draw: str = "uniform", seed: int = 0, single_steps: float = 1.0) -> RandomManifestations:
+    return RandomManifestations(MEMBERS, draw, seed, single_steps)
 
 
 def test_a_draw_is_a_function_of_seed_epoch_and_batch() -> None:
@@ -38,17 +38,23 @@ def test_a_draw_is_a_function_of_seed_epoch_and_batch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("draw", "weights"),
-    [("uniform", [1, 1, 1, 1, 1]), ("inverse_cost", [1, 1 / 2, 1 / 4, 1 / 4, 1 / 8])],
+    ("draw", "single_steps", "weights"),
+    [
+        ("uniform", 1, [1, 1, 1, 1, 1]),
+        ("uniform", 0.5, [1 / 2, 1, 1, 1 / 2, 1]),
+        ("inverse_cost", 1, [1, 1 / 2, 1 / 4, 1 / 4, 1 / 8]),
+        ("inverse_cost", 2, [2, 1 / 2, 1 / 4, 1 / 2, 1 / 8]),
+    ],
 )
-def test_manifestations_are_drawn_as_often_as_their_cost_says(
-    draw: str, weights: list[float]
+def test_manifestations_are_drawn_as_often_as_their_cost_and_their_steps_say(
+    draw: str, single_steps: float, weights: list[float]
 ) -> None:
     expected = torch.tensor(weights, dtype=torch.float64)
     expected /= expected.sum()
-    torch.testing.assert_close(random(draw).probabilities, expected)
+    made = random(draw, single_steps=single_steps)
+    torch.testing.assert_close(made.probabilities, expected)
     n_draws = 2000
-    drawn = [random(draw).drawn(0, batch, 0) for batch in range(n_draws)]
+    drawn = [made.drawn(0, batch, 0) for batch in range(n_draws)]
     counts = torch.tensor([drawn.count(member) for member in MEMBERS], dtype=torch.float64)
     deviations = (expected * (1 - expected) / n_draws).sqrt()
     assert ((counts / n_draws - expected).abs() < 4 * deviations).all()
@@ -197,6 +203,7 @@ def test_a_stopped_run_draws_on_and_ends_as_the_one_that_was_not(
     ("overrides", "message"),
     [
         (["manifestations.draw=often"], "manifestations.draw must be one of uniform, inverse_cost"),
+        (["manifestations.single_steps=0"], "manifestations.single_steps must be a number greater"),
         (["manifestations.schemes=[dopri5]"], "manifestations.schemes must be one of euler"),
         (["manifestations.n_time_steps=[0]"], "manifestations.n_time_steps must be a whole number"),
         (["manifestations.n_time_steps=[]"], "manifestations.n_time_steps must be a list"),
