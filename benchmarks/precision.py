@@ -33,13 +33,15 @@ Curves = dict[str, dict[str, dict[str, Points]]]
 
 
 def points(solve: Solver, problem: Problem) -> Points:
-    """Return what a solver reaches with each tolerance, until it needs too many evaluations."""
+    """Return what a solver reaches with each tolerance that does not need too many evaluations."""
     found: Points = []
     for tolerance in TOLERANCES:
         try:
             x, n = solve(problem, tolerance)
         except TooManyError:
-            break
+            if found:
+                break  # a smaller tolerance needs more; a large one may have lost its way
+            continue
         error = float((x - problem.final).norm() / problem.final.norm())
         found.append({"tolerance": tolerance, "error": error, "evaluations": n})
     return found
