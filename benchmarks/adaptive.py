@@ -14,7 +14,7 @@ libraries       torchode and diffrax over dopri5, in one residual unit of 16 cha
 options         control=image over batch, and gradient=checkpoint over backprop, in the same unit
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -101,10 +101,10 @@ def block(device: str, **options: Any) -> ODEBlock:
     return made.to(device).eval()
 
 
-def over_libraries(x: Tensor, rounds: int, device: str) -> Ratios:
+def over_libraries(x: Tensor, rounds: int, device: str, libraries: Collection[str]) -> Ratios:
     """Compare the whole solve with torchode and diffrax, in one residual unit."""
     ours = block(device)
-    rate, libraries, found = ours.nodes[0], installed(), {}
+    rate, found = ours.nodes[0], {}
     expected = ours(x).detach()
     others: dict[str, dict[str, Callable[[], None]]] = {}
     n, distance = {"contnet": ours.n_f_evals}, {}
@@ -145,17 +145,18 @@ def main() -> None:
     made.add_argument("--unit-batch-size", type=int, default=64, help="images of the unit")
     made.add_argument("--alpha", type=int, default=16, help="channels of the first segment")
     options = made.parse_args()
+    libraries = installed()
     device, rounds = options.device, options.rounds
     torch.manual_seed(0)
     images = torch.randn(options.batch_size, 3, 32, 32, device=device)
     state = torch.randn(options.unit_batch_size, CHANNELS, 32, 32, device=device)
     result = {
-        "libraries": over_libraries(state, rounds, device),
+        "libraries": over_libraries(state, rounds, device, libraries),
         "options": over_options(state, rounds, device),
         "per_evaluation": per_evaluation(images, rounds, options.alpha, device),
         "torchdiffeq": over_torchdiffeq(images, rounds, options.alpha, device),
         "batch_sizes": {"network": len(images), "unit": len(state)},
-        "peers": installed(),
+        "peers": libraries,
     }
     write(options.json, result, device)
 

@@ -19,6 +19,7 @@ from torchdiffeq import odeint
 from benchmarks.problems import Problem
 from contnet import ADAPTIVE_SCHEMES
 from contnet.ode.adaptive import Integrator, Stretch
+from contnet.ode.integrate import IntegrationError
 
 Solver = Callable[[Problem, float], tuple[Tensor, int]]
 
@@ -47,8 +48,8 @@ METHODS = {
 """What each library calls the schemes of contnet that it has."""
 
 
-class TooManyError(RuntimeError):
-    """A solver evaluated the rate more often than allowed."""
+class GaveUpError(RuntimeError):
+    """A solver needs too many evaluations, or cannot go on, as in an orbit that hits the Moon."""
 
 
 class Counted:
@@ -61,14 +62,18 @@ class Counted:
 
     def __call__(self, t: float, x: Tensor) -> Tensor:
         if self.n == self.most:
-            raise TooManyError
+            raise GaveUpError
         self.n += 1
         return self.rate(t, x)
 
 
 def installed() -> dict[str, str]:
-    """Return the versions of the libraries that are installed."""
-    return {name: version(name) for name in PEERS if find_spec(name)}
+    """Return the versions of the libraries that are installed, and say which are not."""
+    found = {name: version(name) for name in PEERS if find_spec(name)}
+    for name in PEERS:
+        if name not in found:
+            print(f"{name} is not installed; it is left out")
+    return found
 
 
 def by_contnet(name: str) -> Solver:
@@ -83,8 +88,11 @@ def by_contnet(name: str) -> Solver:
         stretch = Stretch(
             Fraction(problem.start), Fraction(problem.end), lambda t: lambda x: rate(t, x), []
         )
-        for step in integrator.steps(stretch, x):
-            x = step.result
+        try:
+            for step in integrator.steps(stretch, x):
+                x = step.result
+        except IntegrationError as error:
+            raise GaveUpError from error
         return x, rate.n
 
     return solve
@@ -96,15 +104,18 @@ def by_torchdiffeq(method: str) -> Solver:
     def solve(problem: Problem, tolerance: float) -> tuple[Tensor, int]:
         rate = Counted(problem)
         t = torch.tensor([problem.start, problem.end], dtype=torch.float64)
-        states = odeint(
-            lambda t, x: rate(t.item(), x),
-            problem.initial,
-            t,
-            rtol=tolerance,
-            atol=tolerance,
-            method=method,
-            options={"step_t": t[1:]},
-        )
+        try:
+            states = odeint(
+                lambda t, x: rate(t.item(), x),
+                problem.initial,
+                t,
+                rtol=tolerance,
+                atol=tolerance,
+                method=method,
+                options={"step_t": t[1:]},
+            )
+        except AssertionError as error:  # its step has become too short
+            raise GaveUpError from error
         return states[-1], rate.n
 
     return solve
@@ -166,7 +177,7 @@ def by_diffrax(method: str) -> Solver:
         rate = Counted(problem, most=inf)  # jax prints a traceback for each error in a call back
         x, succeeded = run(problem.start, problem.end, problem.initial.numpy(), tolerance)
         if not succeeded:
-            raise TooManyError
+            raise GaveUpError
         return torch.from_numpy(np.array(x)), rate.n
 
     return solve
