@@ -58,7 +58,7 @@ def test_gradients_through_a_nonlinear_rate_are_those_of_the_closed_form(
     scheme: str, gradient: str
 ) -> None:
     order = ADAPTIVE_SCHEMES[scheme].order
-    close = {"rtol": 1e-7, "atol": 1e-7} if order > 3 else {"rtol": 1e-5, "atol": 1e-5}
+    close = {"rtol": 1e-7, "atol": 1e-7} if order > 3 else {"rtol": 1e-4, "atol": 1e-4}
     block = ODEBlock(Logistic, 2, scheme=scheme, gradient=gradient, **close)
     x = torch.tensor([0.2, 0.7], dtype=torch.float64, requires_grad=True)
     block(x).sum().backward()
@@ -67,7 +67,7 @@ def test_gradients_through_a_nonlinear_rate_are_those_of_the_closed_form(
     exact = start * a.exp() / (1 + start * (a.exp() - 1))
     exact.sum().backward()
     found = sum(node.a.grad for node in block.nodes)
-    near = {"rtol": 1e-5 if order > 3 else 5e-3, "atol": 1e-6}
+    near = {"rtol": 1e-5 if order > 3 else 2e-2, "atol": 1e-6}
     torch.testing.assert_close(block(x), exact, **near)
     torch.testing.assert_close(x.grad, start.grad, **near)
     torch.testing.assert_close(found, a.grad, **near)
@@ -320,17 +320,17 @@ def test_states_at_any_times_are_those_of_the_closed_form(
     scheme: str, gradient: str, basis: str
 ) -> None:
     low = ADAPTIVE_SCHEMES[scheme].order < 4
-    tolerance = 1e-5 if low else 1e-8
+    tolerance = 1e-4 if low else 1e-8
     block = growth(scheme, basis, tolerance, gradient=gradient)
     x = torch.tensor([1.0, -2.0], dtype=torch.float64, requires_grad=True)
     times = [0.0, 0.1, 1 / 3, 0.5, 0.5, 0.93, 1.0]
     found = block.trajectory(x, times)
     assert found.shape == (7, 2)
-    close = {"rtol": 2e-2 if low else 1e-5, "atol": 1e-6}
+    close = {"rtol": 4e-2 if low else 1e-5, "atol": 1e-6}
     for time, state in zip(times, found, strict=True):
         exact = x.detach() * math.exp(integral(block, time))
         torch.testing.assert_close(state.detach(), exact, **close)
-    torch.testing.assert_close(found[-1], block(x), rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(found[-1], block(x), rtol=1e-2, atol=1e-6)
     found.sum().backward()
     assert x.grad is not None
     expected = sum(math.exp(integral(block, time)) for time in times)
