@@ -19,7 +19,7 @@ class Bystanders:
     """
 
     def __init__(self, modules: Iterable[nn.Module], device: torch.device) -> None:
-        self._buffers = [
+        self._held = [
             (layer, name, buffer, buffer.clone())
             for module in modules
             if any(layer.training for layer in module.modules())
@@ -32,7 +32,7 @@ class Bystanders:
     @torch.no_grad()
     def restore(self) -> None:
         """Undo what evaluations have done since."""
-        for layer, name, buffer, before in self._buffers:
+        for layer, name, buffer, before in self._held:
             # Past autograd: a batch norm saves its running mean for the backward pass of the first
             # stage, and does not use it there.
             buffer.data.copy_(before)

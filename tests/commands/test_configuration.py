@@ -15,6 +15,7 @@ from tests.configuration import NAMED, composed, options
 def test_every_option_of_every_group_composes_to_a_valid_configuration(option: str) -> None:
     group, _, name = option.partition("=")
     named = [f"{group}._target_={NAMED[group]}"] if name == "own" else []
+    named += ["scheme.gradient=adjoint"] if name == "torchdiffeq/scipy_solver" else []
     build.check(composed(option, "++dataset.root=data", *named))
 
 

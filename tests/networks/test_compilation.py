@@ -25,7 +25,7 @@ from contnet.networks import continuous
         ),  # the stitches, the rates, and these without and with a gradient, to go back
     ],
 )
-@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("depth", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_a_compiled_network_is_the_same_and_depth_costs_no_compilation(
     scheme: str,
     gradient: str,

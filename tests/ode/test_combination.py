@@ -92,7 +92,12 @@ def test_the_sum_learns_the_variance_that_it_meets_and_no_node_has_a_negative_pa
 
 
 @pytest.mark.parametrize(
-    ("name", "n"), [("piecewise_linear", 4), ("continuous_linear", 2), ("legendre", 4)]
+    ("name", "n"),
+    [
+        ("piecewise_linear", 4),
+        ("continuous_linear", 2),
+        pytest.param("legendre", 4, marks=pytest.mark.long),
+    ],
 )
 def test_statistics_along_depth_become_those_of_the_batches(name: str, n: int) -> None:
     """Train on one batch with fixed weights: the statistics at each stage become that batch's."""

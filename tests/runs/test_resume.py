@@ -47,7 +47,10 @@ def test_there_is_nothing_to_continue(run: Run, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("name", "given"), [("my run", "'my run'"), ("Ada's", '"Ada\'s"')])
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [("my run", "'my run'"), pytest.param("Ada's", '"Ada\'s"', marks=pytest.mark.long)],
+)
 def test_a_folder_in_quotes_is_the_same_folder(
     name: str, given: str, run: Run, tmp_path: Path
 ) -> None:

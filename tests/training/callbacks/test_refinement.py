@@ -127,7 +127,14 @@ def test_noise_multiplies_the_convolutions_of_nodes_alone_and_follows_from_its_s
     assert weights.std().item() == pytest.approx(0.1, rel=0.05)
 
 
-@pytest.mark.parametrize("lr_schedule", ["multistep", "cosine", "onecycle"])
+@pytest.mark.parametrize(
+    "lr_schedule",
+    [
+        pytest.param("multistep", marks=pytest.mark.long),
+        "cosine",
+        pytest.param("onecycle", marks=pytest.mark.long),
+    ],
+)
 def test_the_learning_rate_goes_on_as_without_refinement(run: Run, lr_schedule: str) -> None:
     common = ("epochs=4", "model.alpha=2", f"lr_schedule={lr_schedule}", "dataset.val_size=0")
     if lr_schedule == "multistep":
