@@ -17,6 +17,7 @@ from typing import Any
 from contnet import arguments
 from contnet.ode.embedded import EmbeddedPair
 from contnet.ode.pairs import PAIRS
+from contnet.ode.solvers import SOLVERS, Solver
 from contnet.ode.tableau import (
     HIGHEST_ORDER,
     Rational,
@@ -77,35 +78,6 @@ class Scheme:
 MOST_STEPS = 4096
 """Steps of an adaptive scheme on an interval. With more, the tolerance is below rounding errors."""
 
-
-@dataclass(frozen=True)
-class Solver:
-    """A solver of torchdiffeq, by its name there and its order.
-
-    One without a gradient computes outside of PyTorch: its gradient is that of the adjoint.
-    """
-
-    method: str
-    order: int
-    has_gradient: bool = True
-
-    @property
-    def name(self) -> str:
-        """Name of the scheme that it makes."""
-        return f"torchdiffeq/{self.method}"
-
-
-SOLVERS = (
-    Solver("dopri5", 5),
-    Solver("dopri8", 8),
-    Solver("bosh3", 3),
-    Solver("fehlberg2", 2),
-    Solver("adaptive_heun", 2),
-    Solver("explicit_adams", 4),  # the order of its first steps, which take equal lengths
-    Solver("implicit_adams", 4),
-    Solver("scipy_solver", 12, has_gradient=False),  # SciPy's LSODA, of varying order
-)
-"""Solvers of torchdiffeq that become schemes. The two of Adams' methods take equal steps."""
 
 CONTROLS = ("batch", "image")
 """What the steps of an adaptive scheme are chosen for."""

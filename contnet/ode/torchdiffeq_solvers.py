@@ -15,7 +15,8 @@ from contnet.ode.basis import Rate
 from contnet.ode.error_norm import root_mean_square
 from contnet.ode.integrate import evaluate, failure
 from contnet.ode.pairs import PAIRS
-from contnet.ode.schemes import SCHEMES, AdaptiveScheme, Scheme, Solver
+from contnet.ode.schemes import SCHEMES, AdaptiveScheme, Scheme
+from contnet.ode.solvers import Solver
 
 WITH_FIXED_STEPS = ("euler", "midpoint", "heun2", "heun3", "rk4")
 """The fixed-step schemes that torchdiffeq has as well."""
