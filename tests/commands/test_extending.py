@@ -56,6 +56,7 @@ def test_every_file_of_the_page_has_at_most_25_lines() -> None:
     assert {name for name, code in files.items() if len(code.splitlines()) > 25} == set()
 
 
+@pytest.mark.long
 def test_a_rate_of_the_page_is_refined_and_swept(section: Section) -> None:
     (code, out, err), (studied, _, study_err) = section("A rate")
     assert (code, err, studied, study_err) == (0, "", 0, "")
@@ -81,6 +82,7 @@ def test_images_of_the_page_are_normalised_and_split(section: Section) -> None:
     assert result("images")["val_accuracy"] >= 0
 
 
+@pytest.mark.long
 def test_data_sets_of_the_page_are_trained_on_and_evaluated(section: Section) -> None:
     (code, _, err), (studied, _, study_err) = section("Data sets of PyTorch")
     assert (code, err, studied, study_err) == (0, "", 0, "")

@@ -47,7 +47,9 @@ def _classes(tmp_path: Path) -> None:
     (tmp_path / "classes.py").write_text(CLASSES)
 
 
-@pytest.mark.parametrize("basis", ["piecewise_constant", "legendre"])
+@pytest.mark.parametrize(
+    "basis", ["piecewise_constant", pytest.param("legendre", marks=pytest.mark.long)]
+)
 def test_an_own_rate_is_refined_and_resumed_bit_for_bit(run: Run, basis: str) -> None:
     options = (
         *(*RATE, f"model.basis={basis}", "refine.epochs=[1]", "refine.variance=0.1"),

@@ -101,6 +101,7 @@ def test_two_processes_share_the_images_of_an_own_data_set(tmp_path: Path) -> No
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+@pytest.mark.long
 def test_an_own_data_set_is_evaluated_and_recalibrated_on(run: Run) -> None:
     assert run("train", *NOISE, "epochs=1", "hydra.run.dir=run")[0] == 0
     sweep = ("sweep.scheme=[euler,rk4]", "sweep.recalibrate=true", "trust=[mydata]")

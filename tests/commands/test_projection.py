@@ -52,6 +52,7 @@ def test_projections_are_an_axis_of_the_study(run: Run) -> None:
     assert 'alt="projection"' in Path("study/report.html").read_text()
 
 
+@pytest.mark.long
 def test_what_is_asked_for_twice_or_is_there_already_is_studied_once(run: Run) -> None:
     assert run("train", *TRAINED)[0] == 0
     asked = ("project.n_basis=[4,1,1]", "sweep.convergence=false", "hydra.run.dir=study")

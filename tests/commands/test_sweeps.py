@@ -88,6 +88,7 @@ def test_a_sweep_does_not_write_over_the_jobs_of_another(
     assert not finished or "seed=1" in (tmp_path / "sweep" / "sweep_jobs.csv").read_text()
 
 
+@pytest.mark.long
 def test_a_sweep_goes_on_where_its_folder_was_moved(run: Run, tmp_path: Path) -> None:
     sweep = ("train", "-m", "epochs=1", "model.alpha=2", "seed=1,2")
     assert run(*sweep, "hydra.sweep.dir=sweep")[0] == 0

@@ -73,6 +73,7 @@ def test_a_folder_in_quotes_is_the_same_folder(
     )
 
 
+@pytest.mark.long
 def test_another_option_of_a_group_drops_what_the_run_changed_of_it(
     run: Run, tmp_path: Path
 ) -> None:
@@ -111,7 +112,7 @@ def test_a_run_goes_on_with_the_optimizer_settings_that_are_typed(run: Run, trai
     assert (group["initial_lr"], group["weight_decay"]) == (0.01, 0.25)
 
 
-@pytest.mark.parametrize("val_size", [0, 0.1])
+@pytest.mark.parametrize("val_size", [pytest.param(0, marks=pytest.mark.long), 0.1])
 @pytest.mark.parametrize("milestone", [2, pytest.param(3, marks=pytest.mark.long)])
 def test_a_resumed_run_ends_as_the_one_that_was_never_stopped_to_the_last_bit(
     run: Run, val_size: float, milestone: int

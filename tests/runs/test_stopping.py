@@ -21,7 +21,7 @@ RUN = (
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("SIGTERM", 75), ("SIGUSR1", 75), ("SIGINT", 130)],
+    [("SIGTERM", 75), ("SIGUSR1", 75), pytest.param("SIGINT", 130, marks=pytest.mark.long)],
     ids=["terminated", "pre-empted", "Ctrl-C"],
 )
 def test_a_stopped_run_saves_in_the_middle_of_an_epoch_and_resumes_to_the_same_end(
@@ -57,7 +57,11 @@ def test_a_run_that_is_stopped_at_its_very_end_is_tested_when_it_is_resumed(tmp_
     assert result(tmp_path / "run")["epochs"] == 4
 
 
-@pytest.mark.parametrize("epoch", [1, 3], ids=["in the middle", "the last"])
+@pytest.mark.parametrize(
+    "epoch",
+    [1, pytest.param(3, marks=pytest.mark.long)],
+    ids=["in the middle", "the last"],
+)
 def test_a_run_killed_between_checkpoint_and_figures_has_its_figures_when_resumed(
     tmp_path: Path, epoch: int
 ) -> None:

@@ -191,7 +191,9 @@ STEPS = (f"lr_schedule._target_={TORCH}.StepLR", "~lr_schedule.milestones", "lr_
     ("schedule", "rate"),
     [
         ((*PLATEAU, "lr_schedule.monitor=train_accuracy"), 0.1 * 0.5**2),
-        ((*OWN_PLATEAU, *WITHOUT, "+lr_schedule.mode=max"), 0.1 * 0.1**2),
+        pytest.param(
+            (*OWN_PLATEAU, *WITHOUT, "+lr_schedule.mode=max"), 0.1 * 0.1**2, marks=pytest.mark.long
+        ),
         pytest.param((*STEPS, "+lr_schedule.step_size=1"), 0.1 * 0.5**5, marks=pytest.mark.long),
     ],
     ids=["plateau", "torch's plateau", "torch's steps"],
