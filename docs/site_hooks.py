@@ -19,5 +19,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Lead links to benchmarks/README.md to its page."""
-    return markdown.replace("](../benchmarks/README.md", "](benchmarks.md")
+    """Lead links between benchmarks/README.md and the pages of docs/ to those of the site."""
+    markdown = markdown.replace("](../benchmarks/README.md", "](benchmarks.md")
+    return markdown.replace("](../docs/", "](")
