@@ -9,7 +9,7 @@ from torch import nn
 from contnet.ode import statistics
 from contnet.ode.depth_time import depth_time
 from contnet.ode.manifestation import Manifestation
-from contnet.ode.schemes import OTHER_NAMES, Scheme, find_scheme, with_control_of, with_tolerances
+from contnet.ode.schemes import OTHER_NAMES, Scheme, find_scheme_after, with_tolerances
 
 Value = TypeVar("Value")
 
@@ -89,7 +89,7 @@ def manifestations(
     names = [one.name for one in seen if one.name] or [trained.scheme.name]
     for name in dict.fromkeys(names) if schemes is None else schemes:
         is_own = OTHER_NAMES.get(name, name) == trained.scheme.name
-        scheme = trained.scheme if is_own else with_control_of(trained.scheme, find_scheme(name))
+        scheme = trained.scheme if is_own else find_scheme_after(trained.scheme, name)
         if isinstance(scheme, Scheme):
             # Blocks may differ in their number of steps as long as only adaptive schemes are swept.
             steps = [block.n_time_steps for block in depth.blocks]

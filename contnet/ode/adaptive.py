@@ -144,10 +144,11 @@ class _Passing:
                 self.is_random, self.draws = True, before
                 continue
             own.length = length * own.control.after_rejected(ratio)
-            if not isfinite(ratio) and self._not_finite():
-                self._fail(self._not_finite())
-            if own.length < SHORTEST:
-                self._fail("its steps become too short")
+            reason = "" if isfinite(ratio) else self._not_finite()
+            if not reason and own.length < SHORTEST:
+                reason = "its steps become too short"
+            if reason:
+                self._fail(reason)
 
     def _end(self, length: float) -> float:
         # Exactly the end of the stretch: past it theta is another function.

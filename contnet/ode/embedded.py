@@ -13,7 +13,14 @@ from fractions import Fraction
 from contnet import arguments
 from contnet.ode.order_conditions import Row, density, dot, elementary_weights
 from contnet.ode.polynomials import Polynomial, value
-from contnet.ode.tableau import Rational, check_explicit, check_order, explicit, fractions
+from contnet.ode.tableau import (
+    Rational,
+    check_explicit,
+    check_order,
+    explicit,
+    fractions,
+    hold_fractions,
+)
 
 
 @dataclass(frozen=True)
@@ -40,9 +47,7 @@ class EmbeddedPair:
     rounding: Fraction = Fraction(0)
 
     def __post_init__(self) -> None:
-        for name in ("b", "c", "b_embedded"):
-            object.__setattr__(self, name, fractions(getattr(self, name)))
-        object.__setattr__(self, "a", tuple(map(fractions, self.a)))
+        hold_fractions(self, "b", "c", "b_embedded")
         arguments.integer("order", self.order, minimum=1)
         arguments.integer("embedded_order", self.embedded_order, minimum=1)
         if self.order == self.embedded_order:

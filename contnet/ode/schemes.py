@@ -26,6 +26,7 @@ from contnet.ode.tableau import (
     check_order,
     explicit,
     fractions,
+    hold_fractions,
 )
 
 
@@ -54,9 +55,7 @@ class Scheme:
                 f"scheme {self.name}: order must be a whole number from 1 to {HIGHEST_ORDER}, "
                 f"got {self.order!r}"
             )
-        object.__setattr__(self, "a", tuple(map(fractions, self.a)))
-        object.__setattr__(self, "b", fractions(self.b))
-        object.__setattr__(self, "c", fractions(self.c))
+        hold_fractions(self, "b", "c")
         check_explicit(self.name, self.a, [self.b], self.c)
         check_order(self.name, self.a, self.b, self.order)
 
@@ -195,10 +194,15 @@ def find_scheme(
     return with_tolerances(schemes[OTHER_NAMES.get(name, name)], rtol, atol)
 
 
-def with_control_of(
-    present: Scheme | AdaptiveScheme, scheme: Scheme | AdaptiveScheme
-) -> Scheme | AdaptiveScheme:
-    """Return `scheme` with the control and the limit of steps of the present one, if both adapt."""
+def find_scheme_after(present: Scheme | AdaptiveScheme, name: str) -> Scheme | AdaptiveScheme:
+    """Return the scheme called `name`, to take the place of the present one.
+
+    If both adapt, it has the control and the limit of steps of the present one.
+
+    Raises:
+        ValueError: if there is no such scheme.
+    """
+    scheme = find_scheme(name)
     if isinstance(present, AdaptiveScheme) and isinstance(scheme, AdaptiveScheme):
         return replace(scheme, control=present.control, max_num_steps=present.max_num_steps)
     return scheme

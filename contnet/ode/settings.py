@@ -14,8 +14,7 @@ from contnet.ode.manifestation import Manifestation
 from contnet.ode.schemes import (
     AdaptiveScheme,
     Scheme,
-    find_scheme,
-    with_control_of,
+    find_scheme_after,
     with_tolerances,
 )
 
@@ -105,7 +104,7 @@ class Settings:
         """
         found = scheme or self.scheme
         if isinstance(found, str):
-            found = with_control_of(self.scheme, find_scheme(found))
+            found = find_scheme_after(self.scheme, found)
         return replace(
             self,
             scheme=with_tolerances(found, rtol, atol),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from typing import Any
 
 from contnet.ode.order_conditions import Row, residuals
 
@@ -16,6 +17,13 @@ HIGHEST_ORDER = 5
 def fractions(values: Iterable[Rational | float]) -> Row:
     """Return numbers as fractions; texts may be ratios or decimals."""
     return tuple(Fraction(value) for value in values)
+
+
+def hold_fractions(scheme: Any, *weights: str) -> None:
+    """Turn the rows of `a` and the named weights of a frozen dataclass into fractions."""
+    for name in weights:
+        object.__setattr__(scheme, name, fractions(getattr(scheme, name)))
+    object.__setattr__(scheme, "a", tuple(map(fractions, scheme.a)))
 
 
 def explicit(rows: Iterable[Iterable[Rational]]) -> tuple[tuple[Row, ...], Row]:
