@@ -16,6 +16,7 @@ from contnet.ode.adaptive import Effort
 from contnet.ode.basis import Basis
 from contnet.ode.block import ODEBlock, Origin
 from contnet.ode.manifestation import Manifestation
+from contnet.ode.norms import modules
 from contnet.ode.schemes import AdaptiveScheme, Scheme
 from contnet.ode.settings import Settings
 
@@ -162,7 +163,7 @@ class DepthTime:
 
 def depth_time(network: nn.Module) -> DepthTime | None:
     """Return the depth-time of a network, or None for a network without ODE blocks."""
-    blocks = tuple(module for module in network.modules() if isinstance(module, ODEBlock))
+    blocks = tuple(module for module in modules(network) if isinstance(module, ODEBlock))
     return DepthTime(blocks, network) if blocks else None
 
 

@@ -13,6 +13,19 @@ NORMS = (*BATCH_NORMS, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 
 
+def modules(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield a module and all that it contains, in the order of `nn.Module.modules`, but faster."""
+    seen, unseen = set[int](), [module]
+    while unseen:
+        found = unseen.pop()
+        if id(found) not in seen:
+            seen.add(id(found))
+            yield found
+            inner = found._modules
+            if inner:
+                unseen += [one for one in reversed(inner.values()) if one is not None]
+
+
 def batch_norms(module: nn.Module) -> Iterator[BatchNorm]:
     """Yield the batch norms within a module that keep running statistics."""
     for layer in module.modules():

@@ -12,19 +12,38 @@ batch yet, gets those of the row that is nearest in cost.
 
 from collections.abc import Sequence
 from math import inf, log
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from contnet.ode.manifestation import Manifestation
-from contnet.ode.norms import NORMS, norms
+from contnet.ode.norms import NORMS, modules, norms
 
 ROWS = "by_manifestation"
 """The name of the submodule."""
 
 TRAINED_IN = "trained_in"
 """The name of the attribute of a network that holds its manifestations."""
+
+
+class _Copy(NamedTuple):
+    """Tensors equal to a row's statistics, while neither they nor the row's have been written to.
+
+    PyTorch counts in `_version` how often a tensor is written to.
+    """
+
+    tensors: dict[str, Tensor]
+    versions: list[int]
+    rows: list[tuple[Tensor, int]]
+
+    def is_equal(self, rows: "Rows") -> bool:
+        """Return True if nothing has been written since the copy was made."""
+        buffers = rows._buffers
+        return [one._version for one in self.tensors.values()] == self.versions and all(
+            buffers[name] is row and row._version == version
+            for name, (row, version) in zip(rows.names, self.rows, strict=True)
+        )
 
 
 class Rows(nn.Module):
@@ -42,6 +61,7 @@ class Rows(nn.Module):
         self._number = {one: row for row, one in enumerate(manifestations)}
         self.is_stale = False
         self._usable: list[int] | None = None
+        self._copies: dict[int, _Copy] = {}
         old = rows_of(norm)
         present = dict(norm.named_buffers(recurse=False))
         self.names = tuple(present)
@@ -63,15 +83,36 @@ class Rows(nn.Module):
         return super().train(mode)
 
     def keep(self, row: int, norm: nn.Module) -> None:
-        """Put the statistics of the norm into a row, if they may have changed."""
-        if not norm.training and not self.is_stale:
-            return
+        """Put the statistics of the norm into a row."""
         self.is_stale = False
         for name in self.names:
             getattr(self, name)[row].copy_(getattr(norm, name))
         if row not in self.usable:
             self.trained[row] = True
             self.usable.append(row)
+
+    def copy(self, row: int) -> dict[str, Tensor]:
+        """Return tensors with the statistics of a row, which are the caller's to change.
+
+        A network that is served changes none. Tensors that are still equal to the row are given
+        again, so that the network changes its manifestation fast.
+        """
+        made = self._copies.get(row)
+        if made is None or not made.is_equal(self):
+            buffers = [getattr(self, name) for name in self.names]
+            # Not for inference alone: the network may be trained later.
+            with torch.inference_mode(False):
+                copies = [buffer[row].clone() for buffer in buffers]
+            made = self._copies[row] = _Copy(
+                dict(zip(self.names, copies, strict=True)),
+                [copy._version for copy in copies],
+                [(buffer, buffer._version) for buffer in buffers],
+            )
+        return made.tensors
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copied or pickled tensor counts anew how often it is written to.
+        return {**self.__dict__, "_copies": {}}
 
     @property
     def usable(self) -> list[int]:
@@ -102,6 +143,9 @@ class Rows(nn.Module):
         return min(rows, key=distance)
 
 
+NormWithRows = tuple[nn.Module, Rows]
+
+
 def provide(network: nn.Module, manifestations: Sequence[Manifestation]) -> None:
     """Let every norm of a network keep the statistics of these manifestations, and of no others.
 
@@ -128,34 +172,45 @@ def exchange(module: nn.Module, before: Manifestation | None, after: Manifestati
     A manifestation is None where ODE blocks differ in it. Nothing is kept, or taken, for it.
     """
     if before != after:
-        keep(module, before)
-        take(module, after)
+        found = _with_rows(module)
+        _keep(found, before)
+        _take(found, after)
+
+
+def keep(module: nn.Module, manifestation: Manifestation | None) -> None:
+    """Put the present statistics of all norms into the row of a manifestation, if they have one."""
+    _keep(_with_rows(module), manifestation)
+
+
+def take(module: nn.Module, manifestation: Manifestation | None) -> None:
+    """Let all norms compute with the statistics of a manifestation."""
+    _take(_with_rows(module), manifestation)
 
 
 @torch.no_grad()
-def keep(module: nn.Module, manifestation: Manifestation | None) -> None:
-    """Put the present statistics of all norms into the row of a manifestation, if they have one."""
-    for norm, rows in _with_rows(module):
-        if manifestation in rows.manifestations:
+def _keep(found: list[NormWithRows], manifestation: Manifestation | None) -> None:
+    for norm, rows in found:
+        if (norm.training or rows.is_stale) and manifestation in rows.manifestations:
             rows.keep(rows.manifestations.index(manifestation), norm)
 
 
 @torch.no_grad()
-def take(module: nn.Module, manifestation: Manifestation | None) -> None:
-    """Let all norms compute with the statistics of a manifestation."""
+def _take(found: list[NormWithRows], manifestation: Manifestation | None) -> None:
     if manifestation is None:
         return
-    for norm, rows in _with_rows(module):
-        row = rows.nearest(manifestation)
-        for name in rows.names:
-            # Another tensor: a backward pass may still need the one that is replaced.
-            norm._buffers[name] = getattr(rows, name)[row].clone()
+    nearest: dict[tuple[int, ...], int] = {}  # most norms have the same rows
+    for norm, rows in found:
+        alike = id(rows.manifestations), *rows.usable
+        if alike not in nearest:
+            nearest[alike] = rows.nearest(manifestation)
+        # Other tensors: a backward pass may still need those that are replaced.
+        norm._buffers.update(rows.copy(nearest[alike]))
 
 
-def _with_rows(module: nn.Module) -> list[tuple[nn.Module, Rows]]:
+def _with_rows(module: nn.Module) -> list[NormWithRows]:
     """List the norms within a module that keep statistics of several manifestations."""
-    found = ((norm, rows_of(norm)) for norm in module.modules())
-    return [(norm, rows) for norm, rows in found if rows is not None]
+    found = ((norm, norm._modules.get(ROWS)) for norm in modules(module))
+    return [(norm, rows) for norm, rows in found if isinstance(rows, Rows)]
 
 
 def rows_of(module: nn.Module) -> Rows | None:

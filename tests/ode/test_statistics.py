@@ -195,3 +195,84 @@ def test_a_network_without_norms_remembers_the_manifestations_that_it_is_trained
     assert statistics.provided(made) == statistics.provided(copy.deepcopy(made)) == SET
     statistics.provide(made, ())
     assert statistics.provided(made) == ()
+
+
+def _load_other_statistics(made: ContinuousNet) -> None:
+    other = network()
+    for one in SET:
+        train(other, one)
+    made.load_state_dict(other.state_dict())
+
+
+def _write_to_the_rows(made: ContinuousNet) -> None:
+    for norm in norms(made):
+        rows = rows_of(norm)
+        assert isinstance(rows, Rows)
+        rows.get_buffer("running_mean").mul_(2)
+
+
+def _write_to_the_norms(made: ContinuousNet) -> None:
+    for norm in norms(made):
+        norm.get_buffer("running_var").fill_(7)
+
+
+def _train(made: ContinuousNet) -> None:
+    train(made, RK4_1)
+    made.eval()
+
+
+CHANGES = {
+    "loading": _load_other_statistics,
+    "writing to the rows": _write_to_the_rows,
+    "writing to the norms": _write_to_the_norms,
+    "training": _train,
+    "moving": lambda made: made.double(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_served_network_takes_the_statistics_that_its_rows_have_now(
+    change: str, copied: bool
+) -> None:
+    made = network()
+    for one in SET:
+        train(made, one)
+    made.eval()
+    for one in (*SET, *SET):
+        made.set_manifestation(one.scheme, one.n_time_steps)
+    if copied:
+        made = copy.deepcopy(made)
+    CHANGES[change](made)
+    made.set_manifestation(EULER_2.scheme, EULER_2.n_time_steps)
+    rows = {
+        f"{number}.{name}": rows_of(norm).get_buffer(name)[2].clone()
+        for number, norm in enumerate(norms(made))
+        for name, _ in norm.named_buffers(recurse=False)
+    }
+    assert same(in_manifestation(made, RK4_1), rows)
+
+
+def test_statistics_taken_for_inference_can_be_trained_with_later() -> None:
+    made = network()
+    for one in SET:
+        train(made, one)
+    with torch.inference_mode():
+        in_manifestation(made.eval(), RK4_1)
+    with depth_time(made).manifested(RK4_1):
+        made.train()(torch.randn(8, 3, 8, 8)).sum().backward()
+
+
+def test_a_served_network_changes_its_manifestation_without_new_tensors() -> None:
+    made = network()
+    for one in SET:
+        train(made, one)
+    made.eval()
+    in_manifestation(made, RK4_1)
+    before = [norm.running_mean for norm in norms(made) if rows_of(norm)]
+    with depth_time(made).manifested(RK4_1):
+        taken = [norm.running_mean for norm in norms(made)]
+    with depth_time(made).manifested(RK4_1):
+        again = [norm.running_mean for norm in norms(made)]
+    assert all(one is other for one, other in zip(taken, again, strict=True))
+    assert not any(one is other for one, other in zip(taken, before, strict=True))
