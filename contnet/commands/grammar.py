@@ -5,7 +5,6 @@ This module is imported before torch is.
 
 import re
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -68,20 +67,3 @@ def _with_home(override: str) -> str:
         return before + override_of("", Path(path).expanduser())[1:]
 
     return key + _HOME.sub(expanded, equals + value)
-
-
-def is_module(name: str) -> bool:
-    """Return True for a name that a module may have, such as mypackage.mynet."""
-    return name.isascii() and all(part.isidentifier() for part in name.split("."))
-
-
-def trust_in(names: Iterable[str]) -> str | None:
-    """Return the override that trusts the modules of named classes; None for odd names."""
-    modules = sorted({name.rpartition(".")[0] for name in names})
-    return f"trust=[{','.join(modules)}]" if all(map(is_module, modules)) else None
-
-
-def ask_for_trust(names: Iterable[str]) -> str:
-    """Return the end of a message that refuses named classes: how the user can trust them."""
-    override = trust_in(names)
-    return f"; only if you know that code and trust it, add '{override}'" if override else ""

@@ -5,14 +5,10 @@ it may name anything that can be imported, also from a Python file in the workin
 checkpoint holds is data, and passes `trust` first.
 """
 
-import importlib
-import importlib.util
 import inspect
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -21,11 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from contnet.commands.failures import config_errors
 from contnet.errors import ConfigError, described
+from contnet.runs.names import TRACEBACK, imported, targets
 
 LIBRARIES = ("contnet", "torch", "pytorch_lightning", "torchmetrics", "torchvision")
 """Packages whose refusal of an argument names the argument well enough."""
-
-TRACEBACK = "HYDRA_FULL_ERROR=1 shows the traceback"
 
 HAVE_OWN = ("model", "dataset")
 """Groups with an option `own`, which has no keys but the name of a class."""
@@ -106,59 +101,9 @@ def check_kind(key: str, node: DictConfig, made: Any, kind: type, meaning: str) 
         )
 
 
-def targets(config: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Yield the key and the value of each `_target_` in a configuration, in plain containers."""
-    if isinstance(config, dict):
-        if "_target_" in config:
-            yield f"{key}._target_", str(config["_target_"])
-        for name, value in config.items():
-            yield from targets(value, f"{key}.{name}")
-    elif isinstance(config, list | tuple):
-        for value in config:
-            yield from targets(value, key)
-
-
 def is_own(target: str) -> bool:
     """Return True for a name outside contnet and the libraries that it is built on."""
     return target.partition(".")[0] not in LIBRARIES
-
-
-def import_from_here(module: str) -> None:
-    """Let a module in the working directory be imported, unless it is installed.
-
-    The directory is the last in the search path, so that no file in it replaces a library.
-    """
-    here = str(Path.cwd())
-    try:
-        installed = importlib.util.find_spec(module.partition(".")[0]) is not None
-    except (ImportError, ValueError):
-        installed = False
-    if not installed and here not in sys.path:
-        sys.path.append(here)
-        importlib.invalidate_caches()
-
-
-def imported(key: str, target: str) -> Any:
-    """Import the object that a `_target_` names.
-
-    Raises:
-        ConfigError: if there is no such object; the message names the key.
-    """
-    import_from_here(target)
-    module, *names = target.split(".")
-    try:
-        found: Any = importlib.import_module(module)
-        for name in names:
-            module = f"{module}.{name}"
-            if not hasattr(found, name) and hasattr(found, "__path__"):
-                importlib.import_module(module)
-            found = getattr(found, name)
-    except (Exception, SystemExit) as error:
-        raise ConfigError(
-            f"{key} must name something that can be imported; {target}: {described(error)}; "
-            f"{TRACEBACK}"
-        ) from error
-    return found
 
 
 @contextmanager

@@ -13,11 +13,12 @@ from omegaconf import DictConfig, open_dict
 from torch import nn
 
 from contnet.commands.failures import config_errors
-from contnet.commands.instantiate import TRACEBACK, accepted, check_kind, factory
-from contnet.commands.trust import DOWNLOADED
+from contnet.commands.instantiate import accepted, check_kind, factory
 from contnet.data import ImageData
 from contnet.data.datasets import from_datasets
 from contnet.errors import ConfigError, described
+from contnet.runs.names import TRACEBACK
+from contnet.runs.trust import DOWNLOADED
 
 BATCHES = ("batch_size", "test_batch_size", "val_size", "split_seed", "num_workers")
 """Keys of conf/batches.yaml that every data set needs."""

@@ -25,6 +25,7 @@ from contnet.errors import ConfigError
 from contnet.processes import rank
 from contnet.runs.folder import LAST, PREVIOUS, relative, run_of
 from contnet.runs.resume import newest_checkpoint
+from contnet.runs.trust import is_trusted, trusted_modules
 
 MULTIRUN = {"-m", "--multirun"}
 """The flags that ask for a sweep."""
@@ -110,8 +111,6 @@ def _trusted(overrides: list[str]) -> Trusted:
     given = value_of("trust", overrides)
     if given is None:
         return lambda name: False
-    from contnet.commands.trust import is_trusted, trusted_modules  # imports torch
-
     modules = trusted_modules(yaml.safe_load(given))
     return lambda name: is_trusted("trust", name, modules)
 

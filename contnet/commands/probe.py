@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from contnet.commands.instantiate import TRACEBACK
 from contnet.data.randomness import restored_generators
 from contnet.errors import ConfigError, described
 from contnet.ode.depth_time import depth_time
 from contnet.ode.integrate import IntegrationError
+from contnet.runs.names import TRACEBACK
 
 
 def check_shapes(network: nn.Module, image: Tensor, num_classes: int, name: str, rate: str) -> None:

@@ -14,9 +14,10 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from contnet.commands.grammar import ask_for_trust, key_of, trust_in
+from contnet.commands.grammar import key_of
 from contnet.errors import ConfigError
 from contnet.runs.folder import CHOICES, OVERRIDES, check_own_files
+from contnet.runs.trust import ask_for_trust, trust_in
 
 Trusted = Callable[[str], bool]
 """A function of the name of a class or function that says whether the user trusts it."""

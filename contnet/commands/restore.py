@@ -22,7 +22,6 @@ from contnet.commands.failures import config_errors
 from contnet.commands.grammar import program
 from contnet.commands.named import rate_of
 from contnet.commands.training_state import FITTED, check_training_state
-from contnet.commands.trust import NETWORKS
 from contnet.data import ImageData
 from contnet.errors import ConfigError
 from contnet.ode.depth_time import depth_time
@@ -30,6 +29,7 @@ from contnet.runs import checkpoint as checkpoints
 from contnet.runs.checkpoint import Record
 from contnet.runs.folder import LAST, PREVIOUS, has_checkpoint
 from contnet.runs.resume import difference, newest_checkpoint
+from contnet.runs.trust import NETWORKS
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from contnet.commands.checkpoint_paths import checkpoint_paths
 from contnet.commands.environment import environment
 from contnet.commands.failures import config_errors
 from contnet.commands.restore import check_classes, restore_network
-from contnet.commands.trust import recorded_config, trusted_modules
+from contnet.commands.trust import recorded_config
 from contnet.data import ImageData
 from contnet.invariance.convergence import N_SAMPLE
 from contnet.invariance.manifestation import present
@@ -25,6 +25,7 @@ from contnet.invariance.store import digest
 from contnet.invariance.subject import Conditions, Subject
 from contnet.runs import checkpoint as checkpoints
 from contnet.runs.checkpoint import Record
+from contnet.runs.trust import trusted_modules
 
 
 def load_subjects(config: DictConfig, plan: Plan) -> tuple[list[Subject], list[Subject]]:
