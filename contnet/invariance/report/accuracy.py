@@ -9,9 +9,10 @@ from matplotlib.ticker import NullLocator
 
 from contnet.invariance.report.grid import draw_grid
 from contnet.invariance.report.groups import Group, by_scheme
-from contnet.invariance.report.look import PLAIN, draw_ring, hollow, label, scheme_look
+from contnet.invariance.report.look import draw_ring, hollow, label, scheme_look
 from contnet.invariance.report.references import draw_references
 from contnet.invariance.study import Study
+from contnet.look import PLAIN
 
 
 def draw_accuracy(studies: Sequence[Study], references: Sequence[Study]) -> Figure:

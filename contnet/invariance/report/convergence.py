@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from contnet.invariance.convergence import Convergence
-from contnet.invariance.report.look import PLAIN, scheme_look, title
+from contnet.invariance.report.look import scheme_look, title
 from contnet.invariance.study import Study
+from contnet.look import PLAIN
 
 
 def draw_convergence(study: Study) -> Figure:

@@ -6,8 +6,9 @@ from math import ceil
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from contnet.invariance.report.look import PERCENT, title
+from contnet.invariance.report.look import title
 from contnet.invariance.study import Study
+from contnet.look import PERCENT
 
 MAX_COLUMNS = 3
 

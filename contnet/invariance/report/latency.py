@@ -12,7 +12,6 @@ from contnet.invariance.report.grid import draw_grid
 from contnet.invariance.report.groups import by_scheme
 from contnet.invariance.report.labels import Label, place_labels
 from contnet.invariance.report.look import (
-    PLAIN,
     draw_ring,
     hollow,
     label,
@@ -23,6 +22,7 @@ from contnet.invariance.report.look import (
 from contnet.invariance.report.references import draw_references
 from contnet.invariance.result import Figures, Result, measured
 from contnet.invariance.study import Study
+from contnet.look import PLAIN
 
 Point = tuple[float, float]
 """Latency in milliseconds per image, and accuracy."""

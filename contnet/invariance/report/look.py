@@ -14,12 +14,10 @@ from matplotlib.ticker import FuncFormatter
 
 from contnet.invariance.result import Result
 from contnet.invariance.study import Study
+from contnet.look import COLOURS, MARKERS
 from contnet.ode.bases import BASES
 from contnet.ode.schemes import ADAPTIVE_SCHEMES, SCHEMES, TORCHDIFFEQ_SCHEMES
 
-# Colours of Okabe and Ito, of different lightness.
-COLOURS = ("#0072B2", "#E69F00", "#56B4E9", "#CC79A7", "#8C6D00", "#009E73", "#D55E00")
-MARKERS = ("o", "s", "^", "v", "P", "D", "X", "d")
 DASHES = ("-", "--", "-.", "--", "-.", "--", "-", "-.")
 
 # Adaptive schemes have no steps to draw a curve over. They are grey.
@@ -30,20 +28,6 @@ ADAPTIVE_DASHES = ("--", "-.", "--", "-.", "--", "-.")
 BASIS_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00")
 BASIS_MARKERS = ("o", "s", "^", "D", "v")
 
-STYLE: Any = {
-    "font.size": 9,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "savefig.dpi": 160,
-    "figure.dpi": 160,
-}
-"""Settings of matplotlib for every picture."""
-
-PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g}")
-PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 MILLIONS = FuncFormatter(lambda value, _: f"{value / 1e6:.2f} M")
 
 LONGEST_PATH = 48

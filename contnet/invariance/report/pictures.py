@@ -9,9 +9,9 @@ from contnet.invariance.report.accuracy import draw_accuracy
 from contnet.invariance.report.classes import draw_classes
 from contnet.invariance.report.convergence import draw_convergence
 from contnet.invariance.report.latency import draw_latency
-from contnet.invariance.report.look import STYLE
 from contnet.invariance.report.projection import draw_projection
 from contnet.invariance.study import Study
+from contnet.look import STYLE
 
 
 def pictures(

@@ -11,7 +11,6 @@ from contnet.invariance.report.groups import Group, by_basis
 from contnet.invariance.report.latency import draw_front
 from contnet.invariance.report.look import (
     MILLIONS,
-    PERCENT,
     basis_look,
     draw_ring,
     hollow,
@@ -22,6 +21,7 @@ from contnet.invariance.report.look import (
 from contnet.invariance.report.references import draw_references
 from contnet.invariance.result import measured
 from contnet.invariance.study import Study
+from contnet.look import PERCENT
 
 
 def draw_projection(study: Study, references: Sequence[Study] = ()) -> Figure:
