@@ -48,7 +48,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     """Return what a run leaves, without what depends on the clock."""
     checkpoint = load(folder / LAST)
     parts = ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")
-    left_out = {*WALL_CLOCK, "overrides", "git_commit"}
+    left_out = {*WALL_CLOCK, "started", "finished", "overrides", "git_commit"}
     return {
         **{part: checkpoint[part] for part in parts},
         "metrics": [

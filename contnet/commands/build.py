@@ -40,6 +40,7 @@ from contnet.errors import ConfigError
 from contnet.ode.block import ODEBlock
 from contnet.runs.resume import flat
 from contnet.training.callbacks import refinement
+from contnet.training.callbacks.compiling import CompilationTime
 from contnet.training.callbacks.divergence import DivergenceWatch
 from contnet.training.callbacks.plateau import PlateauSteps
 from contnet.training.callbacks.tracking import HyperParameters
@@ -133,6 +134,7 @@ def classifier(config: DictConfig, network: nn.Module, data: ImageData) -> Class
         label_smoothing=config.label_smoothing,
         compile_for=data.batch_size if config.compile else None,
         manifestations=random_manifestations(config, network),
+        preprocessing=data.preprocessing,
     )
 
 
@@ -173,6 +175,8 @@ def trainer(
     parameters = flat(OmegaConf.to_container(config, resolve=True))
     callbacks: list[Callback] = [*more_callbacks, DivergenceWatch(), HyperParameters(parameters)]
     callbacks += _members("callbacks", config, Callback, "a callback of Lightning", without)
+    if config.compile:
+        callbacks.append(CompilationTime())
     if config.refine.epochs:
         probe_name = "training images" if data.val is None else "validation"
         callbacks.append(

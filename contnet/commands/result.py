@@ -1,26 +1,28 @@
-"""The result of a finished training: `result.json`, hyper-parameters for loggers, and a table."""
+"""The result of a finished training: `result.json`, and a table on the screen."""
 
 import json
 import logging
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
-from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
 from contnet.commands.job import Job
 from contnet.commands.overrides import command_to_resume
+from contnet.data import ImageData
 from contnet.metrics import n_parameters
 from contnet.ode.depth_time import depth_time
 from contnet.runs.atomic import write_atomically
 from contnet.runs.folder import RESULT, relative
 from contnet.runs.provenance import git_commit, machine, versions
-from contnet.runs.resume import flat
 from contnet.training.callbacks.checkpointing import LastCheckpoint
+from contnet.training.callbacks.pace import duration
+from contnet.training.callbacks.tensorboard import tensorboard_of
 from contnet.training.callbacks.throughput import Throughput
 from contnet.training.ending import ENDLESS, stopped_by
 
@@ -37,7 +39,8 @@ def training(
     metrics: dict[str, Any],
     job: Job,
     ended_by: str | None,
-    n_unreadable: dict[str, int],
+    data: ImageData,
+    started: datetime,
 ) -> dict[str, Any]:
     """Write the result of a training, and show it on the screen.
 
@@ -49,8 +52,8 @@ def training(
         metrics: the metrics of the last epoch and of the test.
         job: the job that trained the network.
         ended_by: what ended the training early, or None: see `report_early_end`.
-        n_unreadable: the number of images of train, val and test that were left out, because they
-            cannot be read.
+        data: the images that it was trained and tested on.
+        started: the time at which the command started.
 
     Returns:
         The result, as it is written to `result.json`.
@@ -66,22 +69,28 @@ def training(
         "dataset": job.choices.get("dataset"),
         "model": job.choices.get("model"),
         "debug": job.choices.get("debug") or None,
-        **_depth(network),
-        **({"unreadable_images": n_unreadable} if any(n_unreadable.values()) else {}),
+        **_depth(network, metrics),
+        **_images(data),
+        "precision": str(trainer.precision),
         "seed": config.seed,
         "overrides": list(job.overrides),
         "machine": machine(trainer.strategy.root_device),
         "versions": versions(),
         "git_commit": git_commit(),
+        "started": started.isoformat(timespec="seconds"),
+        "finished": now().isoformat(timespec="seconds"),
     }
     if trainer.is_global_zero:
-        parameters = flat(OmegaConf.to_container(config, resolve=True))
-        for logger in trainer.loggers:
-            _log(logger, parameters, final)
+        _close_loggers(trainer, throughput)
         folder = Path(config.run_dir)
         write_atomically(folder / RESULT, f"{json.dumps(result, indent=2)}\n".encode())
         _show(result, folder, job.start, _checkpoint(trainer))
     return result
+
+
+def now() -> datetime:
+    """Return the time, with the offset of this machine's time zone."""
+    return datetime.now().astimezone()
 
 
 def report_early_end(trainer: Trainer, config: DictConfig, job: Job) -> str | None:
@@ -113,36 +122,59 @@ def _checkpoint(trainer: Trainer) -> Path | None:
     return None
 
 
-def _depth(network: nn.Module) -> dict[str, Any]:
+def _depth(network: nn.Module, metrics: dict[str, Any]) -> dict[str, Any]:
     depth = depth_time(network)
     return {
         "scheme": depth.scheme.name if depth and depth.scheme else None,
         "basis": depth.basis.name if depth and depth.basis else None,
         "n_basis": depth.n_basis if depth else None,
         "n_time_steps": depth.n_time_steps if depth else None,
+        # Of a forward pass through all blocks; the mean over the batches of the last epoch where
+        # they differ.
+        "n_f_evals": metrics.get("n_f_evals", depth.n_f_evals if depth else None),
     }
 
 
-def _log(logger: Logger, parameters: dict[str, Any], final: dict[str, float]) -> None:
-    if isinstance(logger, TensorBoardLogger):  # shows test metrics next to hyper-parameters
-        tested = {name: value for name, value in final.items() if name.startswith("test_")}
-        logger.log_hyperparams(parameters, metrics=tested)
-    logger.finalize("success")
+def _images(data: ImageData) -> dict[str, Any]:
+    test = data.test
+    return {
+        "train_images": len(data.train),
+        "val_images": 0 if data.val is None else len(data.val),
+        "test_images": len(test),
+        # Files would have to be read once more; by names and times they differ between machines.
+        "test_digest": test.fingerprint().hex() if test.in_memory else None,
+        **({"unreadable_images": data.n_unreadable} if any(data.n_unreadable.values()) else {}),
+    }
+
+
+def _close_loggers(trainer: Trainer, throughput: Throughput) -> None:
+    tensorboard = tensorboard_of(trainer)
+    if tensorboard is not None:
+        tensorboard.log_metrics({"train_seconds": throughput.train_seconds}, trainer.global_step)
+    for logger in trainer.loggers:
+        logger.finalize("success")
 
 
 def _show(result: dict[str, Any], folder: Path, start: Path, checkpoint: Path | None) -> None:
     table = Table("", "", show_header=False)
     table.columns[1].overflow = "fold"
     of_manifestations = [name for name in result if "_accuracy_" in name]
-    for name in ("test_accuracy", "test_loss", "val_accuracy", *of_manifestations):
+    for name in ("test_accuracy", "val_accuracy", *of_manifestations):
         if name in result:
-            table.add_row(name, f"{result[name]:.4f}")
+            table.add_row(_words(name), f"{100 * result[name]:.2f} %")
+    if "test_loss" in result:
+        table.add_row("test loss", f"{result['test_loss']:.4f}")
     table.add_row("parameters", f"{result['parameters']:,}")
-    table.add_row("train_seconds", f"{result['train_seconds']:.1f}")
-    table.add_row("images_per_second", f"{result['images_per_second']:,.0f}")
+    table.add_row("training time", duration(result["train_seconds"]))
+    table.add_row("speed", f"{result['images_per_second']:,.0f} images/s")
     if result["stopped_by"] is not None:
         table.add_row("stopped by", result["stopped_by"])
     table.add_row("written to", str(relative(folder, start)))
     if checkpoint is not None:
         table.add_row("checkpoint", str(relative(checkpoint, start)))
     Console().print(table)
+
+
+def _words(name: str) -> str:
+    """Return `test accuracy euler_4` for `test_accuracy_euler_4`."""
+    return " ".join(name.split("_", 2))

@@ -24,11 +24,15 @@ def main(config: DictConfig, job: Job) -> float | None:
     from contnet.commands import build, console, restore, result
     from contnet.commands.depth import warn_of_long_steps
     from contnet.commands.failures import translated_errors
+    from contnet.commands.hyperparameters import columns
+    from contnet.commands.opening import announce
     from contnet.commands.precision import on_this_machine
     from contnet.commands.switches import without_what_is_off
     from contnet.training.callbacks.epoch_metrics import EpochMetrics
+    from contnet.training.callbacks.tensorboard import HyperParameterTable
     from contnet.training.callbacks.throughput import Throughput
 
+    started = result.now()
     console.quieten()
     build.check(config)
     config = without_what_is_off(on_this_machine(config))
@@ -41,8 +45,12 @@ def main(config: DictConfig, job: Job) -> float | None:
     warn_of_long_steps(config.model, network)
     classifier = build.classifier(config, network, data)
     throughput, epoch = Throughput(), EpochMetrics()
-    trainer = build.trainer(config, classifier, data, throughput, epoch, sweeping=job.sweeping)
+    table = HyperParameterTable(columns(config, job))
+    trainer = build.trainer(
+        config, classifier, data, throughput, epoch, table, sweeping=job.sweeping
+    )
     restore.check_resumable(config, network, trainer, data)
+    announce(config, job, network, data, trainer)
 
     with translated_errors():
         loaders = (data.train_loader(config.seed), data.val_loader())
@@ -51,6 +59,6 @@ def main(config: DictConfig, job: Job) -> float | None:
         tested = trainer.test(classifier, data.test_loader(), verbose=False)
     metrics = {**epoch.last, **(tested[0] if tested else {})}  # there may be no test
     written = result.training(
-        config, network, trainer, throughput, metrics, job, ended_by, data.n_unreadable
+        config, network, trainer, throughput, metrics, job, ended_by, data, started
     )
     return written.get(OBJECTIVE)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from contnet.data.normalise import Normalise
+from contnet.data.preprocessing import Preprocessing
 from contnet.data.randomness import keyed_generator
 from contnet.metrics import Score
 from contnet.ode import statistics
@@ -44,6 +45,7 @@ class Classifier(LightningModule):
         manifestations: the set that a manifestation is drawn from for each training batch; None
             trains in the one that the network has. Validation and test report accuracies of the
             set as well, and each manifestation has batch-norm statistics of its own.
+        preprocessing: the shape of the images, and their normalisation, for checkpoints.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Classifier(LightningModule):
         label_smoothing: float = 0.0,
         compile_for: int | None = None,
         manifestations: RandomManifestations | None = None,
+        preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=normalise.memory_format)
@@ -73,6 +76,7 @@ class Classifier(LightningModule):
         self.label_smoothing = label_smoothing
         self.compile_for = compile_for
         self.manifestations = manifestations
+        self.preprocessing = preprocessing
         self.effort: Effort | None = None
         """What the last training batch cost, where batches differ in it."""
         self.panel = Panel(len(self.classes))
@@ -119,8 +123,8 @@ class Classifier(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._judge("val", batch, batch_idx)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._judge("test", batch, batch_idx)
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._judge("test", batch, batch_idx)
 
     def on_validation_epoch_end(self) -> None:
         if self._members(self.network):
@@ -147,13 +151,16 @@ class Classifier(LightningModule):
             )
         return logits
 
-    def _judge(self, split: str, batch: Batch, batch_idx: int) -> None:
-        """Score a batch in the present manifestation, and in those of the set."""
+    def _judge(self, split: str, batch: Batch, batch_idx: int) -> Tensor:
+        """Score a batch in the present manifestation, and in those of the set.
+
+        Return its logits in the present one.
+        """
         logits = self._step(split, batch, batch_idx)
         depth = depth_time(self.network)
         members = self._members(self.network)
         if depth is None or not members:
-            return
+            return logits
         if batch_idx == 0:
             of_all = {f"{one.name}_{one.n_time_steps}": one for one in members}
             # Each epoch has a validation, so it must cost little.
@@ -169,6 +176,7 @@ class Classifier(LightningModule):
                     metric_attribute=f"panel.scores.{name}.accuracy",
                 )
         self.panel.update(self.forward, depth, *batch, logits)
+        return logits
 
     def _members(self, network: nn.Module) -> tuple[Manifestation, ...]:
         depth = depth_time(network)
@@ -216,6 +224,7 @@ class Classifier(LightningModule):
             depth.depths if depth else (),
             position,
             statistics.provided(self.network),
+            self.preprocessing,
         ).put(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -53,7 +53,9 @@ def test_a_run_leaves_what_the_design_says(run: Run, tmp_path: Path) -> None:
         "metrics.csv",
     ):
         assert (folder / name).is_file(), name
-    assert list((folder / "tensorboard").glob("events*"))
+    [shown] = (folder / "tensorboard").iterdir()
+    assert shown.name == "epochs=1,model.alpha=2,lr_schedule=onecycle"
+    assert list(shown.glob("events*"))
     expected = {
         "test_accuracy",
         "test_loss",
@@ -64,6 +66,8 @@ def test_a_run_leaves_what_the_design_says(run: Run, tmp_path: Path) -> None:
         "model",
     }
     expected |= {"scheme", "n_time_steps", "seed", "machine", "versions", "git_commit"}
+    expected |= {"n_f_evals", "precision", "test_digest", "started", "finished"}
+    expected |= {"train_images", "val_images", "test_images"}
     assert expected <= result(folder).keys()
     logged = {key for row in rows(folder / "metrics.csv") for key in row}
     assert {

@@ -39,7 +39,7 @@ def start(folder: Path, *overrides: str) -> Command:
 
 def has_begun(folder: Path, n_logs: int) -> bool:
     """Return whether training has started again: TensorBoard has begun a further log."""
-    return len(list(folder.glob("tensorboard/events*"))) > n_logs
+    return len(list(folder.glob("tensorboard/**/events*"))) > n_logs
 
 
 def members(leader: int) -> list[int]:
@@ -69,7 +69,7 @@ def kill_and_restart(folder: Path, n_kills: int, overrides: list[str]) -> tuple[
     kills = while_writing = 0
     while True:
         resume = ["ckpt_path=last"] if (folder / LAST).exists() else []
-        n_logs = len(list(folder.glob("tensorboard/events*")))
+        n_logs = len(list(folder.glob("tensorboard/**/events*")))
         process = start(folder, *overrides, *resume)
         while process.is_running() and not has_begun(folder, n_logs):
             time.sleep(0.01)

@@ -45,8 +45,9 @@ def test_the_rate_evaluations_of_an_epoch_are_shown_and_logged(
     assert f"  {shown}  lr " in out
     # Two evaluations choose the first length in each of three blocks; a step has six more.
     assert mean == 6 + 6 * (accepted + rejected)
-    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
-    assert [event.value for event in events.Scalars("n_f_evals")] == [mean]
+    [folder] = (tmp_path / "run" / "tensorboard").iterdir()
+    events = EventAccumulator(str(folder)).Reload()
+    assert [event.value for event in events.Scalars("speed/n_f_evals")] == [mean]
 
 
 def test_a_scheme_with_fixed_steps_has_no_number_of_evaluations_to_show(run: Run) -> None:

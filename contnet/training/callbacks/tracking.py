@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.loggers import MLFlowLogger, WandbLogger
 
 from contnet.errors import ConfigError
+from contnet.training.callbacks.tensorboard import TensorBoardRun
 
 LOCAL = "sqlite:///"
 """How the address of a database in a file begins."""
@@ -121,7 +122,7 @@ def _refused(name: str, kind: type[Exception], advice: str = "") -> Iterator[Non
 class HyperParameters(Callback):
     """Passes the hyper-parameters of a run to its loggers when the training starts.
 
-    TensorBoard gets them at the end instead: it shows them next to the test metrics.
+    TensorBoard shows a choice of them: see `tensorboard.HyperParameterTable`.
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
@@ -129,5 +130,5 @@ class HyperParameters(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for logger in trainer.loggers:
-            if not isinstance(logger, TensorBoardLogger):
+            if not isinstance(logger, TensorBoardRun):
                 logger.log_hyperparams(self.values)
