@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from contnet.ode.embedded import EmbeddedPair
     from contnet.ode.projection import project
     from contnet.ode.schemes import ADAPTIVE_SCHEMES, SCHEMES, AdaptiveScheme, Scheme
+    from contnet.serving.loading import load
+    from contnet.serving.trained import TrainedNetwork
 
 __version__ = "0.1.0"
 
@@ -23,9 +25,11 @@ __all__ = [
     "ODEBlock",
     "ResNet",
     "Scheme",
+    "TrainedNetwork",
     "WideContinuousNet",
     "WideResNet",
     "cheapest",
+    "load",
     "project",
 ]
 
@@ -38,9 +42,11 @@ _HOMES = {
     "ODEBlock": "contnet.ode.block",
     "ResNet": "contnet.networks.residual",
     "Scheme": "contnet.ode.schemes",
+    "TrainedNetwork": "contnet.serving.trained",
     "WideContinuousNet": "contnet.networks.continuous",
     "WideResNet": "contnet.networks.residual",
     "cheapest": "contnet.invariance.dial",
+    "load": "contnet.serving.loading",
     "project": "contnet.ode.projection",
 }
 

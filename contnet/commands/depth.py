@@ -14,7 +14,7 @@ from contnet.errors import ConfigError
 from contnet.ode.depth_time import DepthTime, depth_time
 from contnet.ode.manifestation import Manifestation
 from contnet.ode.schemes import SCHEMES, AdaptiveScheme, Scheme
-from contnet.runs.schema import MOST_MANIFESTATIONS, MOST_STEPS
+from contnet.runs.network_schema import MOST_MANIFESTATIONS, MOST_STEPS
 from contnet.training.callbacks.refinement import DepthRefinement
 from contnet.training.manifestations import RandomManifestations
 

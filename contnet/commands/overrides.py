@@ -24,7 +24,7 @@ from contnet.commands.recorded import (
 from contnet.errors import ConfigError
 from contnet.processes import rank
 from contnet.runs.folder import LAST, PREVIOUS, relative, run_of
-from contnet.runs.resume import newest_checkpoint
+from contnet.runs.newest import newest_checkpoint
 from contnet.runs.trust import is_trusted, trusted_modules
 
 MULTIRUN = {"-m", "--multirun"}

@@ -28,7 +28,8 @@ from contnet.ode.depth_time import depth_time
 from contnet.runs import checkpoint as checkpoints
 from contnet.runs.checkpoint import Record
 from contnet.runs.folder import LAST, PREVIOUS, has_checkpoint
-from contnet.runs.resume import difference, newest_checkpoint
+from contnet.runs.newest import newest_checkpoint
+from contnet.runs.resume import difference
 from contnet.runs.trust import NETWORKS
 
 log = logging.getLogger(__name__)

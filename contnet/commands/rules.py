@@ -16,7 +16,7 @@ from contnet.errors import ConfigError
 from contnet.ode.bases import BASES
 from contnet.ode.gradient import GRADIENTS
 from contnet.ode.schemes import CONTROLS, scheme_names
-from contnet.runs.schema import MOST_STEPS
+from contnet.runs.network_schema import MOST_STEPS
 
 Rule = Callable[[str, Any], Any]
 """A function of a key's name and value that raises ValueError if the value is not allowed."""

@@ -112,6 +112,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, pixels).convert("RGB")
 
 
+def resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return an image of another width and height, or the same one if it has them already."""
+    return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
+
+
 def _is_signed(image: Image.Image) -> bool:
     """Return True for a TIFF file of numbers with a sign, which Pillow reads as if without."""
     return SIGNED in getattr(image, "tag_v2", {}).get(SAMPLE_FORMAT, ())

@@ -1,6 +1,7 @@
 """A data set: its images, how they are split, and their batches."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from contnet import arguments
 from contnet.data.batches import Augmentation, batch_loader
 from contnet.data.images import Images, Unreadable, UnreadableImagesError
 from contnet.data.normalise import Normalise
+from contnet.data.preprocessing import Preprocessing
 from contnet.data.randomness import keyed_generator
 from contnet.data.splits import stratified_share
 
@@ -102,6 +104,15 @@ class ImageData:
         if self._statistics is None:
             return Normalise((0.0,), (1.0,), white=1, channels_last=channels_last)
         return Normalise(*self._statistics, channels_last=channels_last)
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """The shape of the images, of which one is read, and their normalisation."""
+        _, channels, height, width = self.test_sample(1).shape
+        shape = (channels, height, width)
+        if self._statistics is None:
+            return Preprocessing(shape, (0.0,) * channels, (1.0,) * channels, white=1)
+        return Preprocessing(shape, *self._statistics)
 
     def load_train(self) -> None:
         """Load the training and validation images, if they are meant to be kept in memory.

@@ -14,12 +14,11 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from contnet.data.decoding import GONE, UnreadableError, decoded, quiet_pillow
+from contnet.data.decoding import GONE, UnreadableError, decoded, quiet_pillow, resized
 from contnet.data.files import shown
 
 log = logging.getLogger(__name__)
@@ -195,7 +194,7 @@ class FileImages:
             rgb = decoded(file)
         except UnreadableError as error:
             return error
-        return np.asarray(rgb if rgb.size == size else rgb.resize(size, Image.Resampling.BILINEAR))
+        return np.asarray(resized(rgb, size))
 
 
 class UnreadableImagesError(ValueError):

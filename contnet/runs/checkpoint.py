@@ -14,6 +14,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from contnet.data.preprocessing import Preprocessing
 from contnet.errors import ConfigError
 from contnet.ode import statistics
 from contnet.ode.depth_time import Depth, depth_time
@@ -42,6 +43,7 @@ class Record:
             end of an epoch.
         manifestations: those that the norms keep statistics of; empty unless the network is trained
             in several.
+        preprocessing: the shape of the images, and their normalisation; None where it is unknown.
     """
 
     config: dict[str, Any]
@@ -49,6 +51,7 @@ class Record:
     depth: tuple[Depth, ...]
     position: list[dict[str, Any]] | None = None
     manifestations: tuple[Manifestation, ...] = ()
+    preprocessing: Preprocessing | None = None
 
     @classmethod
     def of(cls, checkpoint: dict[str, Any]) -> Self:
@@ -64,7 +67,16 @@ class Record:
             for one in content.pop("manifestations", [])  # earlier checkpoints have none
         )
         classes = tuple(content.pop("classes"))
-        return cls(classes=classes, depth=depth, manifestations=manifestations, **content)
+        preprocessing = Preprocessing.of(content.pop("preprocessing", None))
+        if preprocessing is None:
+            preprocessing = Preprocessing.recorded(content["config"]["dataset"])
+        return cls(
+            classes=classes,
+            depth=depth,
+            manifestations=manifestations,
+            preprocessing=preprocessing,
+            **content,
+        )
 
     def put(self, checkpoint: dict[str, Any]) -> None:
         """Write the record into a checkpoint, in place of an earlier one."""
@@ -77,6 +89,7 @@ class Record:
                 {"scheme": one.name, "n_time_steps": one.n_time_steps}
                 for one in self.manifestations
             ],
+            "preprocessing": None if self.preprocessing is None else asdict(self.preprocessing),
         }
 
 
@@ -88,26 +101,32 @@ def save(path: Path, checkpoint: dict[str, Any]) -> None:
     write_atomically(path, content.getbuffer())
 
 
-def load(path: str) -> dict[str, Any]:
+def load(path: str, key: str = "ckpt_path") -> dict[str, Any]:
     """Load a checkpoint that a run has written, with its tensors on the CPU.
 
     The whole file is compared with the schema before a tensor of it is read.
 
+    Args:
+        path: the checkpoint.
+        key: the key or argument that names it, for messages.
+
     Raises:
         ConfigError: if there is no such file, or no run of contnet has saved it.
     """
-    return read(path, schema.check)
+    return read(path, schema.check, key)
 
 
-def read(path: str, check: Callable[[Any], None] = check_plain) -> dict[str, Any]:
+def read(
+    path: str, check: Callable[[Any], None] = check_plain, key: str = "ckpt_path"
+) -> dict[str, Any]:
     """Load a file of tensors and plain containers, whose tree passes `check`.
 
     Raises:
         ConfigError: if there is no such file, or it does not pass.
     """
     if not Path(path).is_file():
-        raise ConfigError(f"ckpt_path must be a checkpoint file; there is none at {path!r}")
-    ours = f"ckpt_path must be a checkpoint that contnet wrote; {path!r}"
+        raise ConfigError(f"{key} must be a checkpoint file; there is none at {path!r}")
+    ours = f"{key} must be a checkpoint that contnet wrote; {path!r}"
     try:
         with Archive(Path(path)) as archive:
             tree = read_tree(archive)
@@ -118,12 +137,12 @@ def read(path: str, check: Callable[[Any], None] = check_plain) -> dict[str, Any
     except Exception as error:  # of any kind: a damaged file fails wherever it is damaged
         raise ConfigError(
             f"{ours} is damaged or no checkpoint, or holds objects that would have to be executed "
-            f"to be read ({_in_one_line(error)})"
+            f"to be read ({in_one_line(error)})"
         ) from error
     return checkpoint
 
 
-def _in_one_line(error: Exception) -> str:
+def in_one_line(error: Exception) -> str:
     """Return a message without the control characters that a file may have put into it."""
     text = "".join(one if one.isprintable() else " " for one in str(error))
     return " ".join(text.split())[:200]

@@ -9,8 +9,15 @@ import re
 from pathlib import PurePath
 from typing import Any
 
-from contnet.ode.bases import BASES
-from contnet.ode.schemes import SCHEMES
+from contnet.runs.network_schema import (
+    CLASSES,
+    MANIFESTATIONS,
+    MODEL,
+    STEPS,
+    check_depth,
+    depths,
+    preprocessing,
+)
 from contnet.runs.value_rules import (
     Rule,
     boolean,
@@ -32,21 +39,7 @@ from contnet.runs.value_rules import (
     values,
 )
 
-MOST_STEPS = 4096
-"""Time steps of an ODE block in a file. A command line may ask for any number."""
-
-MOST_ADAPTIVE_STEPS = 2**16
-"""The limit of an adaptive scheme's steps on an interval that a file may ask for."""
-
-MOST_TOGETHER = 2**18
-"""Steps of an ODE block times the square of the nodes that make up theta at one time."""
-
-MOST_MANIFESTATIONS = 64
-"""Manifestations that a network is trained in."""
-
 MOST_EPOCHS = 10**9
-
-MOST_CLASSES = 2**16
 
 MOST_SETTINGS = 5000
 """Values in a configuration. OmegaConf takes a second for so many; a run has about 130."""
@@ -68,7 +61,8 @@ def check(tree: Any) -> None:
     if not isinstance(tree, dict) or KEY not in tree or "state_dict" not in tree:
         raise KeyError(KEY)
     CHECKPOINT("", tree)
-    _check_depth(tree)
+    record = tree[KEY]
+    check_depth(record["depth"], record["config"]["model"], len(tree["state_dict"]))
 
 
 def version(place: str, value: Any) -> None:
@@ -80,11 +74,6 @@ def version(place: str, value: Any) -> None:
 def precision(place: str, value: Any) -> None:
     """Check the arithmetic of a Trainer, without plugins that import other packages."""
     one_of(*PRECISIONS)(place, str(value))
-
-
-def basis(place: str, value: Any) -> None:
-    """Check the name of a basis."""
-    one_of(*BASES)(place, value)
 
 
 def best_checkpoint(place: str, value: Any) -> None:
@@ -116,8 +105,6 @@ def callbacks(place: str, value: Any) -> None:
     keys({}, CALLBACKS)(place, value)
 
 
-STEPS = integer(1, MOST_STEPS)
-
 DATA_SET: dict[str, Rule] = {
     "batch_size": integer(1, 2**16),
     "test_batch_size": integer(1, 2**16),
@@ -129,55 +116,38 @@ DATA_SET: dict[str, Rule] = {
     "skip_unreadable": boolean,
 }
 
-MODEL: dict[str, Rule] = {
-    "n_time_steps_per": STEPS,
-    "basis": basis,
-    "scheme": text,
-    "gradient": text,
-    "max_num_steps": optional(integer(1, MOST_ADAPTIVE_STEPS)),
-    "control": optional(text),
-}
-
 CONFIG = keys(
     {
         "run_dir": text,
         "ckpt_path": optional(text),
         "channels_last": boolean,
         "dataset": keys({"_target_": text}, DATA_SET),
-        "model": keys({"_target_": text}, MODEL),
+        "model": MODEL,
         "optimizer": keys({"_target_": text}, {"decay_norm_and_bias": boolean}),
         "trainer": keys({"precision": precision}),
     },
     {"scheme": optional(keys({}, {"n_time_steps_per": STEPS, "gradient": text}))},
 )
 
-DEPTH: dict[str, Rule] = {
-    "basis": basis,
-    "n_basis": integer(1),
-    "n_time_steps": STEPS,
-    "n_refined": integer(0, 64),
-}
-
-MANIFESTATION = keys({"scheme": one_of(*SCHEMES), "n_time_steps": STEPS})
-
 
 def _record(place: str, value: Any) -> None:
     keys(
         {
             "config": resolved,
-            "classes": each(text, minimum=2, maximum=MOST_CLASSES),
-            "depth": each(keys(DEPTH)),
+            "classes": CLASSES,
+            "depth": depths,
             "position": optional(each(mapping(mapping(tensor)))),
         },
-        {"manifestations": each(MANIFESTATION, maximum=MOST_MANIFESTATIONS)},
+        {
+            "manifestations": MANIFESTATIONS,
+            "preprocessing": optional(preprocessing),
+        },
     )(place, value)
     n_settings = sum(1 for _ in values(value["config"]))
     require(n_settings <= MOST_SETTINGS, f"{place}.config", f"at most {MOST_SETTINGS} values")
     CONFIG(f"{place}.config", value["config"])
-    known = {"config", "classes", "depth", "position", "manifestations"}
+    known = {"config", "classes", "depth", "position", "manifestations", "preprocessing"}
     require(value.keys() <= known, place, f"a record of {', '.join(sorted(known))}")
-    for i, block in enumerate(value["depth"]):
-        require(len(block) == len(DEPTH), f"{place}.depth[{i}]", "a depth of four values")
 
 
 OPTIMIZER = keys(
@@ -225,26 +195,3 @@ CHECKPOINT = keys(
         "MixedPrecision": mapping(number),
     },
 )
-
-
-def _check_depth(tree: dict[str, Any]) -> None:
-    """Check the sizes that the record states against the tensors that the file holds."""
-    n_tensors = len(tree["state_dict"])
-    record = tree[KEY]
-    n_nodes = sum(block["n_basis"] for block in record["depth"])
-    enough = f"at most {n_tensors} nodes, the number of tensors in the file"
-    require(n_nodes <= n_tensors, f"{KEY}.depth", enough)
-    for i, block in enumerate(record["depth"]):
-        kind = BASES[block["basis"]]
-        integer(1, kind.most_nodes)(f"{KEY}.depth[{i}].n_basis", block["n_basis"])
-        together = 2 if kind.nodal else block["n_basis"]
-        work = block["n_time_steps"] * together**2
-        allowed = f"a depth with n_time_steps n_basis^2 of at most {MOST_TOGETHER:,}"
-        require(work <= MOST_TOGETHER, f"{KEY}.depth[{i}]", allowed)
-    model = record["config"]["model"]
-    most_nodes = BASES[model.get("basis", "piecewise_constant")].most_nodes
-    for name, most in (("initial_time_d", most_nodes), ("depth", n_tensors)):
-        if name in model:
-            integer(1, min(n_tensors, most))(f"{KEY}.config.model.{name}", model[name])
-    n_time_steps = model.get("initial_time_d", 1) * model.get("n_time_steps_per", 1)
-    STEPS(f"{KEY}.config.model: initial_time_d n_time_steps_per", n_time_steps)

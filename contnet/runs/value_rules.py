@@ -74,6 +74,12 @@ def number(place: str, value: Any) -> None:
     require(type(value) in (int, float), place, "a number")
 
 
+def finite(place: str, value: Any) -> None:
+    """Check a finite number."""
+    number(place, value)
+    require(isfinite(value), place, "a finite number")
+
+
 def positive(place: str, value: Any) -> None:
     """Check a finite number of at least 0."""
     number(place, value)

@@ -152,10 +152,7 @@ class Classifier(LightningModule):
         return logits
 
     def _judge(self, split: str, batch: Batch, batch_idx: int) -> Tensor:
-        """Score a batch in the present manifestation, and in those of the set.
-
-        Return its logits in the present one.
-        """
+        """Score a batch in the present manifestation and those of the set; return its logits."""
         logits = self._step(split, batch, batch_idx)
         depth = depth_time(self.network)
         members = self._members(self.network)

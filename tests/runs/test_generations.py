@@ -10,7 +10,7 @@ import pytest
 from contnet.errors import ConfigError
 from contnet.runs.atomic import replace_and_keep
 from contnet.runs.folder import check_own_files
-from contnet.runs.resume import newest_checkpoint
+from contnet.runs.newest import newest_checkpoint
 from tests.conftest import Run
 from tests.outcomes import LAST, assert_same_end, load
 from tests.runs.small import SMALL

@@ -1,0 +1,1 @@
+"""Trained networks in use: loaded, given images, and saved without their training."""
