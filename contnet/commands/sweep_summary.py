@@ -5,12 +5,22 @@ depend on the launcher, and they cover jobs that an earlier run of the sweep fin
 """
 
 import json
+import shlex
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from math import isfinite
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
+from contnet.commands.grammar import program
 from contnet.commands.job import Job
+from contnet.comparison.comparison import runs_table
+from contnet.comparison.files import DamagedError
+from contnet.comparison.groups import Group, group, grouped
+from contnet.comparison.rounding import Figure
+from contnet.comparison.runs import read, with_numbers
+from contnet.comparison.tables import as_text
 from contnet.errors import ConfigError
 from contnet.processes import rank
 from contnet.runs.atomic import write_atomically
@@ -18,6 +28,13 @@ from contnet.runs.folder import RESULT, SWEEP_JOBS, SWEEP_TABLE
 from contnet.runs.tables import write_csv
 
 FIGURES = ("test_accuracy", "test_loss", "train_seconds")
+"""The figures in `sweep.csv`."""
+
+OBJECTIVE = "val_accuracy"
+"""The figure that a search maximises."""
+
+SHOWN = ("test_accuracy", OBJECTIVE, "test_loss", "train_seconds")
+"""The figures on the screen."""
 
 
 def save_failure(job: Job, error: Exception) -> None:
@@ -44,14 +61,24 @@ def write_summary(folder: Path) -> None:
     `sweep_jobs.csv` has a row for each job, `sweep.csv` a row for all jobs that differ in nothing
     but the seed. Nothing is written if no job has a result.
     """
-    results = sorted(folder.glob(str(Path("*") / RESULT)), key=_job_number)
+    results = sorted(folder.glob(str(Path("*") / RESULT)), key=with_numbers)
     if not results:
         return
     jobs = [_job(path) for path in results]
-    groups = summarise(jobs)
     write_csv(folder / SWEEP_JOBS, jobs)
-    write_csv(folder / SWEEP_TABLE, groups)
-    _show(groups, [job for job in jobs if "error" in job], folder / SWEEP_TABLE)
+    write_csv(folder / SWEEP_TABLE, summarise(jobs))
+    runs, failed = [], []
+    for path, job in zip(results, jobs, strict=True):
+        try:
+            runs.append(read(path.parent))
+        except DamagedError as error:
+            reason = f"failed: {job['error']}" if "error" in job else f"is not shown: {error}"
+            failed.append(f"job {job['job']} ({job['overrides']}) {reason}")
+    if runs:
+        print(_table(*group(runs)), end="")
+    for line in failed:
+        print(line)
+    print(f"written to {folder / SWEEP_TABLE}")
 
 
 def summarise(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -60,29 +87,22 @@ def summarise(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     A row has their overrides, the number of finished and of failed jobs, and mean and standard
     deviation of each figure. A standard deviation needs two finished jobs.
     """
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for job in jobs:
-        words = job["overrides"].split()
-        overrides = " ".join(word for word in words if not word.startswith("seed="))
-        groups.setdefault(overrides, []).append(job)
-    return [_row(overrides, members) for overrides, members in groups.items()]
+
+    def without_seed(job: dict[str, Any]) -> str:
+        return " ".join(w for w in job["overrides"].split() if not w.startswith("seed="))
+
+    return [_row(overrides, members) for overrides, members in grouped(jobs, without_seed).items()]
 
 
 def _row(overrides: str, jobs: list[dict[str, Any]]) -> dict[str, Any]:
     done = [job for job in jobs if "error" not in job]
     row = {"overrides": overrides, "runs": len(done), "failed": len(jobs) - len(done)}
     for name in FIGURES:
-        values = [job[name] for job in done if name in job]  # a job may have no test
-        row[f"{name}_mean"] = mean(values) if values else None
-        row[f"{name}_std"] = stdev(values) if len(values) > 1 else None
+        figure = Figure.of([job[name] for job in done if name in job])  # there may be no test
+        row[f"{name}_mean"] = None if figure is None else figure.mean
+        row[f"{name}_std"] = None if figure is None else figure.deviation
     row["parameters"] = done[0]["parameters"] if done else None
     return row
-
-
-def _job_number(result: Path) -> tuple[int, str]:
-    """Return a key that sorts job 10 after job 9."""
-    name = result.parent.name
-    return (int(name) if name.isdigit() else 0, name)
 
 
 def _job(path: Path) -> dict[str, Any]:
@@ -91,29 +111,33 @@ def _job(path: Path) -> dict[str, Any]:
     return {"job": path.parent.name, "overrides": " ".join(result.get("overrides", [])), **kept}
 
 
-def _show(groups: list[dict[str, Any]], failed: list[dict[str, Any]], path: Path) -> None:
+def _table(shared: dict[str, str], groups: Sequence[Group]) -> str:
+    """Return the table of a sweep, and of a search also the winner and its command."""
+    is_search = groups[0].runs[0].settings.choices.get("hydra/sweeper", "basic") != "basic"
+    best = winner(groups) if is_search else None
+    table = runs_table(shared, groups, SHOWN, best)
+    if is_search:
+        table = replace(table, below=[*table.below, _verdict(best)])
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(title="mean ± standard deviation over seeds")
-    table.add_column("overrides", overflow="fold")
-    for heading in ("runs", "accuracy", "loss", "seconds"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in groups:
-        figures = [
-            _mean_and_deviation(row, name, digits=1 if name == "train_seconds" else 4)
-            for name in FIGURES
-        ]
-        table.add_row(row["overrides"] or "(defaults)", str(row["runs"]), *figures)
-    console = Console()
-    console.print(table)
-    for job in failed:
-        console.print(f"job {job['job']} ({job['overrides']}) failed: {job['error']}", markup=False)
-    console.print(f"written to {path}", markup=False)
+    return as_text(table, Console().width)
 
 
-def _mean_and_deviation(row: dict[str, Any], name: str, digits: int) -> str:
-    average, deviation = row[f"{name}_mean"], row[f"{name}_std"]
-    if average is None:
-        return "-"
-    return f"{average:.{digits}f}" + ("" if deviation is None else f" ± {deviation:.{digits}f}")
+def winner(groups: Sequence[Group]) -> Group | None:
+    """Return the group with the best accuracy on validation images, the first of equal ones.
+
+    It is None if no group was validated. Test images choose nothing.
+    """
+    figures = [(one, one.figure(OBJECTIVE)) for one in groups]
+    validated = [(one, found.mean) for one, found in figures if found and isfinite(found.mean)]
+    return max(validated, key=lambda pair: pair[1])[0] if validated else None
+
+
+def _verdict(best: Group | None) -> str:
+    if best is None:
+        return f"no winner: no job has a {OBJECTIVE} to choose by"
+    words = [word for word in best.runs[0].overrides if not word.startswith("seed=")]
+    if len(best.runs) == 1:
+        words = list(best.runs[0].overrides)
+    command = " ".join([program("train"), *map(shlex.quote, words)])
+    return f"* the best {OBJECTIVE}; its command:\n{command}"

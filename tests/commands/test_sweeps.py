@@ -1,12 +1,16 @@
 """Sweeps: their table, their launchers, and how they are resumed."""
 
 import csv
+import re
+import shlex
 import signal
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
+from contnet.commands.sweep_summary import write_summary
+from tests.comparison import folders
 from tests.conftest import Run
 from tests.outcomes import LAST, record, result, rows
 from tests.processes import train, train_as_from_a_shell
@@ -25,7 +29,8 @@ def test_a_sweep_ends_with_a_table_over_its_seeds_and_tells_of_failed_jobs(
     )
     code, out, _ = run("train", *sweep)
     assert code == 0
-    assert "mean ± standard deviation over seeds" in out
+    assert "mean ± standard deviation over seeds\nin all runs: epochs=1 model.alpha=2\n" in out
+    assert re.search(r"│ midpoint │ +2 │ +0\.\d+ ± 0\.\d+ │", out)
     summary = rows("sweep/sweep.csv")
     assert [(row["overrides"], row["runs"]) for row in summary] == [
         ("epochs=1 model.alpha=2 scheme=euler", "2"),
@@ -175,6 +180,72 @@ def test_a_sweep_has_the_same_table_whichever_launcher_ran_it(
         assert [(row["runs"], row["failed"]) for row in table] == [("0", "2"), ("2", "0")]
         tables.append(table)
     assert tables[0] == tables[1]
+
+
+def searched(sweep: Path, *jobs: dict[str, float], sweeper: str = "search") -> None:
+    """Write the folders of the jobs of a search for a learning rate, two seeds for each."""
+    for i, figures in enumerate(jobs):
+        overrides = (f"optimizer.lr=0.0{i // 2}12345678", "model.name=a b", f"seed={i % 2}")
+        choices = {"hydra/sweeper": sweeper}
+        folders.run(sweep / str(i), *overrides, choices=choices, config={"epochs": 1}, **figures)
+
+
+def test_a_search_names_the_winner_by_validation_and_its_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = {"val_accuracy": 0.6, "test_accuracy": 0.1}
+    other = {"val_accuracy": 0.5, "test_accuracy": 0.9}
+    searched(
+        tmp_path, other, other, best, {**best, "val_accuracy": 0.5}, {**other, "val_accuracy": 0.0}
+    )
+    write_summary(tmp_path)
+    out = capsys.readouterr().out
+    (command,) = [line for line in out.splitlines() if "train.py" in line]
+    assert shlex.split(command)[2:] == ["optimizer.lr=0.0112345678", "model.name=a b"]
+    assert "* the best val_accuracy; its command:\n" in out
+    (marked,) = [line for line in out.splitlines() if line.startswith("│ *")]
+    assert "│ 0.011" in marked
+    assert "0.0112345678" not in marked
+    assert "in all runs: model.name=a b\n" in out
+
+
+def test_a_winner_of_one_run_keeps_its_seed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    searched(tmp_path, {"val_accuracy": 0.6})
+    write_summary(tmp_path)
+    assert " 'model.name=a b' seed=0\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("figures", [{}, {"val_accuracy": float("nan")}])
+def test_a_search_without_validation_has_no_winner(
+    figures: dict[str, float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    searched(tmp_path, figures, figures, figures)
+    write_summary(tmp_path)
+    out = capsys.readouterr().out
+    assert "no winner: no job has a val_accuracy to choose by\n" in out
+    assert "train.py" not in out
+    assert "│ *" not in out
+
+
+def test_a_sweep_that_is_no_search_has_no_winner(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    searched(tmp_path, *[{"val_accuracy": 0.6}] * 3, sweeper="basic")
+    write_summary(tmp_path)
+    out = capsys.readouterr().out
+    assert "winner" not in out
+    assert "train.py" not in out
+
+
+def test_a_job_with_damaged_files_is_named_at_the_end_of_its_sweep(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    searched(tmp_path, {}, {})
+    (tmp_path / "1" / "metrics.csv").write_text("epoch\nx\n")
+    write_summary(tmp_path)
+    assert "seed=1) is not shown: metrics.csv is damaged\n" in capsys.readouterr().out
 
 
 def test_a_search_maximises_the_accuracy_on_validation_images(tmp_path: Path) -> None:
