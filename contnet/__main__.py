@@ -11,10 +11,12 @@ contnet {__version__}: residual networks that are continuous in depth
 
   contnet-train       train and test a network
   contnet-evaluate    evaluate trained networks in other schemes and step counts
+  contnet-compare     lay runs and evaluations beside each other
 
 Begin with
   contnet-train epochs=10                 train on small pictures of digits
   contnet-evaluate ckpt_path=outputs      evaluate all networks in the folder outputs
+  contnet-compare outputs                 compare all runs in the folder outputs
   contnet-train --help                    list all settings
 
 The settings lie in {CONF}""")
