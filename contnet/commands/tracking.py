@@ -1,4 +1,4 @@
-"""The services that follow runs: what they need, and the end of a run there.
+"""The services and pictures that follow runs: what they need, and the end of a run there.
 
 This module is imported before torch is.
 """
@@ -31,6 +31,15 @@ def check_installed(config: DictConfig) -> None:
                     f"logger={extra} needs the package {package}; "
                     f"install it with pip install 'contnet[{extra}]'"
                 )
+
+
+def without_pictures(config: DictConfig) -> DictConfig:
+    """Return a configuration without the callbacks that draw pictures, for a short trial."""
+    config = config.copy()
+    for name, options in (config.get("callbacks") or {}).items():
+        if options and ".callbacks.pictures." in str(options.get("_target_")):
+            OmegaConf.update(config, f"callbacks.{name}", None)
+    return config
 
 
 def _is_installed(package: str) -> bool:

@@ -28,6 +28,7 @@ def main(config: DictConfig, job: Job) -> float | None:
     from contnet.commands.opening import announce
     from contnet.commands.precision import on_this_machine
     from contnet.commands.switches import without_what_is_off
+    from contnet.commands.tracking import without_pictures
     from contnet.training.callbacks.epoch_metrics import EpochMetrics
     from contnet.training.callbacks.tensorboard import HyperParameterTable
     from contnet.training.callbacks.throughput import Throughput
@@ -36,6 +37,8 @@ def main(config: DictConfig, job: Job) -> float | None:
     console.quieten()
     build.check(config)
     config = without_what_is_off(on_this_machine(config))
+    if job.choices.get("debug"):
+        config = without_pictures(config)
     if job.sweeping:
         config = restore.unfinished_job(config)
     seed_everything(config.seed, workers=True, verbose=False)

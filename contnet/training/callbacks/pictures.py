@@ -204,13 +204,12 @@ def _norms(block: ODEBlock, x: Tensor) -> tuple[list[float], list[float]]:
 
 @contextmanager
 def _evaluation(module: nn.Module) -> Iterator[None]:
-    """Open a context in which a module is evaluated, draws from copies of generators, and learns
-    nothing; each of its parts gets its own mode back."""
+    """Open a context in which a module learns nothing; each of its parts gets its mode back."""
     modes = {part: part.training for part in module.modules()}
     devices = [module.device] if module.device.type == "cuda" else []
     module.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices):
+        with torch.no_grad(), torch.random.fork_rng(devices, enabled=bool(devices)):
             yield
     finally:
         for part, mode in modes.items():

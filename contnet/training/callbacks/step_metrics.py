@@ -39,7 +39,9 @@ class StepMetrics(Callback):
         if not self._figures:
             return
         logger = tensorboard_of(trainer)
-        figures = {"step_loss": outputs["loss"], **self._figures}
+        # Lightning divides the losses of a step by their number.
+        loss = outputs["loss"] * trainer.accumulate_grad_batches
+        figures = {"step_loss": loss, **self._figures}
         self._figures = {}
         if logger is not None:
             logger.log_metrics({name: float(value) for name, value in figures.items()}, self._step)

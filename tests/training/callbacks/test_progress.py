@@ -104,7 +104,7 @@ def fit(screen: Screen, *callbacks: Callback) -> None:
         trainer.fit(Model(), loader, loader)
 
 
-@pytest.mark.filterwarnings("ignore")  # Lightning's, of loaders that are lists
+@pytest.mark.filterwarnings("ignore")  # remarks of Lightning
 def test_the_lines_of_epochs_stay_and_the_bar_goes(screen: Screen) -> None:
     fit(screen, EpochBar(), Talk())
     lines = screen.lines()
