@@ -72,10 +72,10 @@ def _images(job: Job, data: ImageData) -> str:
 
 def _place(config: DictConfig, job: Job, trainer: Trainer) -> str:
     n = trainer.world_size
-    processes = f"{n} processes on " if n > 1 else ""
+    processes = f" in {n} processes" if n > 1 else ""
     return (
-        f"{_number(trainer.max_epochs or 0, 'epoch')} on {processes}"
-        f"{machine(trainer.strategy.root_device)}; precision {trainer.precision}; folder "
+        f"{_number(trainer.max_epochs or 0, 'epoch')} on "
+        f"{machine(trainer.strategy.root_device)}{processes}; precision {trainer.precision}; folder "
         f"{relative(job.folder, job.start)}"
     )
 

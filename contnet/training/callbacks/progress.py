@@ -1,9 +1,8 @@
 """Progress on the screen: one line for each epoch, and on a terminal a bar below them."""
 
 import logging
-import re
 import sys
-import textwrap
+from multiprocessing import current_process
 from typing import Any, TextIO
 
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -11,6 +10,7 @@ from pytorch_lightning.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from contnet.training.callbacks.bar import AboveBar, SlimProgress
 from contnet.training.callbacks.pace import Pace
 
 log = logging.getLogger(__name__)
@@ -19,8 +19,6 @@ SHOWN = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_accura
 """Metrics in the line of an epoch; the last one exists where several manifestations are trained."""
 
 REFRESHES_PER_SECOND = 4
-
-SINGLE_SPACE = re.compile(r"(?<! ) (?! )")
 
 
 class EpochLines(Callback):
@@ -148,7 +146,7 @@ class EpochBar(EpochLines, ProgressBar):
             BarColumn(bar_width=None),
             TextColumn("{task.fields[told]}"),
         )
-        self._progress = Progress(
+        self._progress = SlimProgress(
             *columns,
             console=Console(),
             transient=True,
@@ -174,38 +172,6 @@ class EpochBar(EpochLines, ProgressBar):
         self._progress = None
 
 
-class AboveBar:
-    """A stream that writes whole lines above the bar of a console."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def write(self, text: str) -> None:
-        """Write lines; those that are too long are broken between figures, and indented."""
-        lines = [folded(line, self._console.width) for line in text.rstrip("\n").split("\n")]
-        self._console.print("\n".join(lines), markup=False, emoji=False, highlight=False)
-
-    def flush(self) -> None:
-        """Do nothing: what is written is shown at once."""
-
-
-def folded(line: str, width: int) -> str:
-    """Return a line in lines of at most `width` columns.
-
-    A line of figures is broken where two spaces stand between them, other lines at any space.
-    """
-    if "  " in line.strip():
-        line = SINGLE_SPACE.sub("\0", line)
-    return textwrap.fill(
-        line,
-        width,
-        subsequent_indent="  ",
-        break_long_words=False,
-        break_on_hyphens=False,
-        drop_whitespace=True,
-    ).replace("\0", " ")
-
-
 def n_batches_left(trainer: Trainer) -> float | None:
     """Return the number of batches until the end of a training; None if it has no end, or is over.
 
@@ -224,5 +190,9 @@ def n_batches_left(trainer: Trainer) -> float | None:
 
 
 def progress(bar: bool) -> Callback:
-    """Return an `EpochBar` if `bar` is true and the screen is a terminal, else `EpochLines`."""
-    return EpochBar() if bar and sys.stdout.isatty() else EpochLines()
+    """Return an `EpochBar` if `bar` is true and the screen is a terminal, else `EpochLines`.
+
+    Jobs that run side by side in processes of a launcher share a terminal, and have no bars.
+    """
+    is_alone = current_process().name == "MainProcess"
+    return EpochBar() if bar and is_alone and sys.stdout.isatty() else EpochLines()

@@ -14,8 +14,9 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader
 
+from contnet.training.callbacks.bar import folded
 from contnet.training.callbacks.pace import Pace, duration
-from contnet.training.callbacks.progress import EpochBar, EpochLines, folded, progress
+from contnet.training.callbacks.progress import EpochBar, EpochLines, progress
 
 CODE = re.compile(r"\x1b\[\??([\d;]*)([A-Za-z])|([\r\n])|([^\x1b\r\n]+)")
 
@@ -112,7 +113,7 @@ def test_the_lines_of_epochs_stay_and_the_bar_goes(screen: Screen) -> None:
     assert kept == ["epoch 1/2", "epoch 2/2"]
     assert lines.count("a logged remark") == lines.count("a printed one") == 6
     assert "━" not in "".join(lines)
-    assert screen.widest <= 80
+    assert screen.widest <= 80 - len("^C")
     shown = screen.getvalue()
     assert re.search(r"epoch 2/2 .*━.* 2/3 · [\d,]+ images/s · 0 s left", CODE.sub(r"\4", shown))
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")  # the cursor is back
@@ -145,6 +146,13 @@ def test_a_terminal_has_a_bar_unless_it_is_turned_off(
 ) -> None:
     with redirect_stdout(screen):
         assert type(progress(bar)) is kind
+
+
+def test_jobs_side_by_side_have_no_bars(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = SimpleNamespace(name="LokyProcess-1")
+    monkeypatch.setattr("contnet.training.callbacks.progress.current_process", lambda: worker)
+    with redirect_stdout(screen):
+        assert type(progress(True)) is EpochLines
 
 
 def test_without_a_terminal_there_are_lines_alone() -> None:
