@@ -53,7 +53,7 @@ class LeftOut:
     reason: str
 
     def __str__(self) -> str:
-        return printable(f"left out: {self.folder}: {self.reason}")
+        return f"left out: {printable(self.folder)}: {printable(self.reason)}"
 
 
 def find(names: Sequence[str | Path]) -> tuple[list[Path], list[LeftOut]]:

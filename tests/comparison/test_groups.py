@@ -36,6 +36,12 @@ def test_a_default_is_the_value_that_the_record_has(tmp_path: Path) -> None:
     assert settings(tmp_path) == [({"optimizer.lr": "0.1"}, 2), ({"optimizer.lr": "0.2"}, 1)]
 
 
+def test_a_value_that_refers_to_another_is_that_one(tmp_path: Path) -> None:
+    folders.run(tmp_path / "a", config={"epochs": 5, "trainer": {"max_epochs": "${epochs}"}})
+    folders.run(tmp_path / "b", "trainer.max_epochs=5", config={"trainer": {"max_epochs": 5}})
+    assert settings(tmp_path) == [({}, 2)]
+
+
 def test_without_a_record_a_key_that_was_not_typed_has_its_default(tmp_path: Path) -> None:
     folders.run(tmp_path / "a", "scheme=rk4")
     folders.run(tmp_path / "b")

@@ -78,6 +78,18 @@ def test_a_run_without_a_result_is_unfinished(
     assert [one.reason for one in compare([tmp_path]).left_out] == [f"unfinished{progress}"]
 
 
+def test_names_of_others_are_shown_without_control_characters(tmp_path: Path) -> None:
+    folders.run(tmp_path / "sound", "k\x1b=v\n", "epochs=2", machine="\x07")
+    folders.record(tmp_path / "a\x1b[31m")
+    found = compare([tmp_path])
+    told = [*map(str, found.left_out), *found.tables[0].above, found.groups[0].machines[0]]
+    assert told == [
+        rf"left out: {tmp_path}/a\x1b[31m: unfinished",
+        r"in all runs: k\x1b=v epochs=2",
+        r"\x07",
+    ]
+
+
 def test_figures_that_are_no_numbers_do_not_count(tmp_path: Path) -> None:
     folders.run(tmp_path / "a", test_accuracy="0.5", val_accuracy=True, test_loss=10**400)
     (one,) = compare([tmp_path]).groups
