@@ -23,6 +23,9 @@ LOOKED_FOR = f"a folder with {RESULT}, {EVALUATION} or {RECORD}, or one around s
 FACTS = ("test_images", "test_digest", "precision", "stopped_by")
 """What a result states besides figures, in which repetitions of a run may not differ."""
 
+SHOWN = 12
+"""Characters of a fact: enough to tell digests apart."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -163,4 +166,4 @@ def _facts(result: dict[str, Any]) -> dict[str, str]:
         facts["unreadable_test_images"] = unreadable["test"]
     facts.setdefault("stopped_by", "-")
     facts.setdefault("unreadable_test_images", 0)
-    return {name: printable(value)[:40] for name, value in facts.items()}
+    return {name: printable(value)[:SHOWN] for name, value in facts.items()}
