@@ -22,12 +22,13 @@ HEADINGS = {
     "test_accuracy": "test accuracy",
     "val_accuracy": "val accuracy",
     "test_loss": "test loss",
-    "parameters": "parameters",
+    "parameters": "params",
     "train_seconds": "seconds",
     "images_per_second": "images/s",
-    "n_f_evals": "n_f_evals",
+    "n_f_evals": "evals",
 }
-"""The figures of a run that a table may show, and the headings of their columns."""
+"""The figures of a run that a table may show, and the headings of their columns, short as those of
+a study."""
 
 FIGURES = tuple(name for name in HEADINGS if name != "test_loss")
 

@@ -37,9 +37,10 @@ class Figure:
 def shown(figures: Sequence[Figure | None]) -> list[str]:
     """Return the texts of the figures of one column, all with the same number of decimals.
 
-    The decimals are the fewest that tell the means apart. They show the first digit of the largest
-    standard deviation, and no more than two of the smallest. Without standard deviations a figure
-    has 3 to 5 significant digits. Whole numbers that all runs share are shown as they are.
+    The decimals are the fewest that tell the means apart. They show two significant digits of the
+    largest mean and one of the largest standard deviation, and no more than two of the smallest.
+    Without standard deviations a figure has 3 to 5 significant digits. Whole numbers that all runs
+    share are shown as they are.
     """
     there = [figure for figure in figures if figure is not None and isfinite(figure.mean)]
     n_decimals = 0 if _are_counts(there) else decimals(there)
@@ -51,8 +52,11 @@ def decimals(figures: Sequence[Figure]) -> int:
     deviations = [figure.deviation for figure in figures if figure.deviation]
     largest = max((abs(figure.mean) for figure in figures), default=0)
     if deviations:
-        fewest = _place(max(deviations)) + (_leads_with_one(max(deviations)))
-        most = max(fewest, _place(min(deviations)) + 1)
+        place, finest = _place(max(deviations)), _place(min(deviations))
+        # A smaller deviation is not to be shown as 0, if a further decimal is enough for that.
+        further = _leads_with_one(max(deviations)) or finest > place
+        fewest = max(place + further, _place(largest) + 1)
+        most = max(fewest, finest + 1)
     else:
         fewest, most = (_place(largest) + n - 1 for n in (FEWEST, MOST))
     fewest, most = max(fewest, 0), max(most, 0)

@@ -140,7 +140,7 @@ def test_a_figure_that_fewer_runs_have_says_of_how_many(tmp_path: Path) -> None:
     folders.run(tmp_path / "b", "seed=2")
     (table,) = compare([tmp_path]).tables
     assert table.rows[0][table.headings.index("val accuracy")] == "0.250 (n=1)"
-    assert "n_f_evals" not in table.headings
+    assert "evals" not in table.headings
 
 
 def test_evaluations_of_the_rate_are_those_of_the_last_epoch_if_the_result_has_none(
