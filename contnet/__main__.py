@@ -11,6 +11,7 @@ contnet {__version__}: residual networks that are continuous in depth
 
   contnet-train       train and test a network
   contnet-evaluate    evaluate trained networks in other schemes and step counts
+  contnet-predict     predict the classes of images with a trained network
   contnet-compare     lay runs and evaluations beside each other
 
 Begin with

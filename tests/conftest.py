@@ -1,6 +1,7 @@
 import shutil
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -40,9 +41,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     monkeypatch.chdir(tmp_path)
 
     def call(entry: str, *overrides: str) -> tuple[int, str, str]:
-        from contnet.commands import evaluate, train
-
-        main = {"train": train.main, "evaluate": evaluate.main}[entry]
+        main = import_module(f"contnet.commands.{entry}").main
         monkeypatch.setattr(sys, "argv", [f"{entry}.py", *overrides])
         monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
         capfd.readouterr()

@@ -21,6 +21,7 @@ DISTRIBUTION = f"contnet-{contnet.__version__}"
 COMMANDS = {
     "contnet-train": "contnet.commands.train:main",
     "contnet-evaluate": "contnet.commands.evaluate:main",
+    "contnet-predict": "contnet.commands.predict:main",
 }
 
 SCRIPT = """\

@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from contnet.commands.grammar import with_home
+from contnet.commands.grammar import with_home, with_manifestation
 from contnet.commands.job import Job
 from contnet.commands.memory import keep_freed_memory
 from contnet.commands.messages import CONF, explain, is_the_users
@@ -36,6 +36,9 @@ from contnet.runs.signals import INTERRUPTED, ends_when_told
 
 Task = Callable[[DictConfig, Job], Any]
 
+USING = ("predict", "export")
+"""The commands that use a trained network in a manifestation."""
+
 
 def entry_point(command: str) -> Callable[[Task], Callable[[], None]]:
     """Return a decorator that turns a function of configuration and job into a command.
@@ -45,7 +48,7 @@ def entry_point(command: str) -> Callable[[Task], Callable[[], None]]:
     correct. HYDRA_FULL_ERROR=1 shows the traceback of every error.
 
     Args:
-        command: name of the command and of its configuration, `train` or `evaluate`.
+        command: name of the command and of its configuration, such as `train`.
     """
 
     def decorate(task: Task) -> Callable[[], None]:
@@ -76,6 +79,8 @@ def _run(command: str, application: Callable[[], None]) -> None:
             sys.argv[1:] = with_home(sys.argv[1:])
             if command == "train":
                 sys.argv[1:] = with_newest_checkpoint(sys.argv[1:])
+            if command in USING:
+                sys.argv[1:] = with_manifestation(sys.argv[1:])
             sys.argv[1:] = for_this_process(sys.argv[1:])
             application()
             if opened.sweep is not None:

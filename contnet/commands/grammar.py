@@ -10,6 +10,12 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+SHORT = ("scheme", "n_time_steps", "rtol")
+"""Keys that may be typed without their group in a command that uses a trained network.
+
+Hydra would take `scheme=...` for the choice of an option in the group of train.py.
+"""
+
 _HOME = re.compile(
     r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|"""  # in quotes, a ~ is a character like others
     r"((?:^=|[,\[(])\s*)(~(?:/[^,\])]*)?)(?=[,\])]|$)"
@@ -47,6 +53,14 @@ def override_of(key: str, path: Path | str) -> str:
     # In quotes, backslashes stand for themselves except before a quote.
     escaped = re.sub(r"(\\+)(?='|$)", r"\1\1", str(path)).replace("'", r"\'")
     return plain if value_of(key, [plain]) == str(path) else f"{key}='{escaped}'"
+
+
+def with_manifestation(overrides: list[str]) -> list[str]:
+    """Return overrides in which `scheme`, for example, has become `manifestation.scheme`."""
+    return [
+        f"manifestation.{one}" if "=" in one and key_of(one) in SHORT and one[0] not in "+~" else one
+        for one in overrides
+    ]
 
 
 def with_home(overrides: list[str]) -> list[str]:

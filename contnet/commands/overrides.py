@@ -42,11 +42,13 @@ def how_to_resume(command: str, job: Job) -> str:
     """Return a line that says how to resume a command that has ended early.
 
     Args:
-        command: `train` or `evaluate`.
+        command: `train`, `evaluate` or another one.
         job: the job that has ended.
     """
     if command == "evaluate":
         return "the finished parts of the study are saved; to resume, run the same command again"
+    if command != "train":
+        return "to begin again, run the same command"
     if not job.has_checkpoint:
         return "no checkpoint was saved yet"
     # What the record of the run may not repeat has to be typed again.

@@ -48,8 +48,8 @@ def shown(path: Path | str) -> str:
 
 
 @contextmanager
-def reading_root() -> Iterator[None]:
-    """Name the folder or file below `root` that cannot be read.
+def reading(key: str) -> Iterator[None]:
+    """Name the folder or file below that of `key` that cannot be read.
 
     Raises:
         ValueError: instead of an OSError.
@@ -58,7 +58,7 @@ def reading_root() -> Iterator[None]:
         yield
     except OSError as error:
         name = shown(error.filename)
-        raise ValueError(f"root: cannot read {name}: {error.strerror}") from error
+        raise ValueError(f"{key}: cannot read {name}: {error.strerror}") from error
 
 
 def folder_of(root: str) -> Path:

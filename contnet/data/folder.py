@@ -13,7 +13,7 @@ from contnet.data.files import (
     class_folders,
     folder_of,
     image_files,
-    reading_root,
+    reading,
     shown,
 )
 from contnet.data.image_data import ImageData
@@ -27,7 +27,7 @@ Files = tuple[list[Path], Tensor]
 """The files of N images, and their labels, int64 (N,)."""
 
 
-@reading_root()
+@reading("root")
 def image_folder(
     root: str,
     image_size: int,

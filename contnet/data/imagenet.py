@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from contnet.data.files import LeftOut, folder_of, image_files, reading_root
+from contnet.data.files import LeftOut, folder_of, image_files, reading
 from contnet.data.folder import Files, data_in_files, report
 from contnet.data.image_data import ImageData
 
 IMAGE_SIZE = 64
 
 
-@reading_root()
+@reading("root")
 def tiny_imagenet(
     root: str,
     memory_gb: float,

@@ -96,6 +96,19 @@ class Preprocessing:
             return self._checked(images)
         return torch.stack([self._image(image) for image in (images if several else [images])])
 
+    def decode(self, file: Path) -> Tensor | str:
+        """Return the image in a file as a tensor (C, H, W), or the reason why it cannot be read.
+
+        Raises:
+            ValueError: if the network takes no images in files: see `batch`.
+        """
+        self.check_takes_files(file)
+        try:
+            with quiet_pillow():
+                return self._of_pillow(decoded(file))
+        except UnreadableError as error:
+            return str(error)
+
     def _image(self, image: Any) -> Tensor:
         """Return one image as a tensor (C, H, W) of the right shape."""
         if isinstance(image, np.ndarray) and image.ndim in (2, 3):
@@ -105,18 +118,20 @@ class Preprocessing:
             image = image[None]
         if isinstance(image, Tensor) and image.shape == self.shape:
             return self._checked(image)
-        if self.white != PIXELS:
+        self.check_takes_files(image)
+        with quiet_pillow():
+            return self._of_pillow(_as_pillow(image))
+
+    def check_takes_files(self, image: Any) -> None:
+        """Raise a `ValueError`, of an image that was given, unless files can be images."""
+        if self.white != PIXELS or self.shape[0] not in MODES:
             raise ValueError(
                 f"images must be tensors of shape {self.shape}, as the network's own data set "
                 f"makes them; got {_shown(image)}"
             )
-        with quiet_pillow():
-            return self._of_pillow(_as_pillow(image))
 
     def _of_pillow(self, image: Image.Image) -> Tensor:
         channels, height, width = self.shape
-        if channels not in MODES:
-            raise ValueError(f"images must be tensors of shape {self.shape}, got one of Pillow")
         fitting = resized(image, (width, height)).convert(MODES[channels])
         pixels = torch.from_numpy(np.array(fitting))
         return pixels.view(height, width, channels).permute(2, 0, 1)

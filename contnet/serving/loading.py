@@ -33,7 +33,7 @@ def load(path: str | PathLike[str], trust: str | Sequence[str] = ()) -> TrainedN
             module that is not trusted. It is a ValueError.
     """
     trusted = trusted_modules(trust)
-    file = _file(path)
+    file = file_of(path)
     if file.endswith(weights_file.SUFFIX):
         blueprint, weights = weights_file.load(file)
     else:
@@ -42,7 +42,12 @@ def load(path: str | PathLike[str], trust: str | Sequence[str] = ()) -> TrainedN
     return TrainedNetwork(blueprint.build(file, weights, trusted), blueprint)
 
 
-def _file(path: str | PathLike[str]) -> str:
+def file_of(path: str | PathLike[str]) -> str:
+    """Return the file that a path stands for: see `load`.
+
+    Raises:
+        ConfigError: if there is no run.
+    """
     if path == NEWEST and not Path(path).exists():
         return str(newest_checkpoint())
     return str(newest_checkpoint(Path(path)) if Path(path).is_dir() else path)

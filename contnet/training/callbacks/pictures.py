@@ -14,14 +14,13 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from torch import Tensor, nn
 
-from contnet import arguments
+from contnet import arguments, drawing
 from contnet.data.randomness import restored_generators
+from contnet.drawing import Pixels
 from contnet.ode.block import ODEBlock
 from contnet.ode.depth_time import depth_time
 from contnet.ode.schemes import Scheme
-from contnet.training.callbacks import drawing
-from contnet.training.callbacks.drawing import Pixels
-from contnet.training.callbacks.tensorboard import tensorboard_of
+from contnet.training.callbacks.tensorboard import TensorBoardRun, tensorboard_of
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +81,9 @@ class ConfusionMatrix(Callback):
     def on_test_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         n = len(pl_module.classes)
         self._counts = None
-        if n <= MOST_CLASSES and trainer.loggers:
+        # In all processes: they add up their counts.
+        is_shown = any(isinstance(logger, TensorBoardRun) for logger in trainer.loggers)
+        if n <= MOST_CLASSES and is_shown:
             self._counts = torch.zeros(n * n, dtype=torch.int64, device=pl_module.device)
 
     def on_test_batch_end(
@@ -133,8 +134,7 @@ class StateNorms(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
-        validates = bool(trainer.num_val_batches) and trainer.check_val_every_n_epoch
-        if not validates:
+        if not any(trainer.num_val_batches):
             self._keep(trainer, batch)
 
     def on_validation_batch_start(

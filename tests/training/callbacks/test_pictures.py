@@ -10,8 +10,8 @@ import torch
 from pytorch_lightning import Callback
 from torch import Tensor, nn
 
-from contnet import ODEBlock
-from contnet.training.callbacks import drawing, pictures
+from contnet import ODEBlock, drawing
+from contnet.training.callbacks import pictures
 from contnet.training.callbacks.pictures import ConfusionMatrix, StateNorms, TrainingImages
 from tests.networks.two_blocks import TwoBlocks
 from tests.outcomes import assert_same
@@ -60,12 +60,16 @@ def ends(folder: Path, *callbacks: Callback, **options: Any) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("validates", [True, False], ids=["validation", "no validation"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"validates": False}, {"limit_val_batches": 0}],
+    ids=["validation", "no images for it", "it is turned off"],
+)
 def test_a_training_with_pictures_is_the_one_without_to_the_last_bit(
-    tmp_path: Path, validates: bool
+    tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    plain = ends(tmp_path / "plain", validates=validates)
-    assert_same(ends(tmp_path / "drawn", *all_pictures(), validates=validates), plain, "end")
+    plain = ends(tmp_path / "plain", **options)
+    assert_same(ends(tmp_path / "drawn", *all_pictures(), **options), plain, "end")
     events = shown(tmp_path / "drawn")
     assert [image.step for image in events.Images("images/train")] == [0]
     assert [image.step for image in events.Images("network/states")] == [4, 8]
@@ -99,6 +103,17 @@ def test_without_tensorboard_nothing_is_drawn_or_computed(
     monkeypatch.setattr(ODEBlock, "trajectory", lambda *args: pytest.fail("computed"))
     trainer = fit(TwoBlocks(1, 3), tmp_path, *all_pictures(), logger=[])
     trainer.test(trainer.lightning_module, loader(), verbose=False)
+
+
+def test_the_fixed_batch_is_one_of_validation_images_where_there_are_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tensor] = []
+    monkeypatch.setattr(pictures, "_states", lambda *args: seen.append(args[2]))
+    for validates in (True, False):
+        fit(TwoBlocks(1, 3), tmp_path, StateNorms(every_n_epochs=1), validates=validates)
+    firsts = [batches()[i][0] for i in (2, 2, 0, 0)]
+    assert all(torch.equal(*pair) for pair in zip(seen, firsts, strict=True))
 
 
 def test_a_network_without_blocks_has_no_picture_of_states(tmp_path: Path) -> None:

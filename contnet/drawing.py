@@ -95,7 +95,7 @@ def confusion(counts: Tensor, classes: Sequence[str]) -> Pixels:
     n = len(classes)
     is_named = n <= MOST_NUMBERS
     cell = 36 if is_named else max(1, 640 // n)
-    margin = 84 if is_named else 24
+    margin = 104 if is_named else 24
     picture, draw = _canvas(margin + n * cell + 8, margin + n * cell + 8)
     shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
     shade = (1 - shares.sqrt().numpy())[..., None]  # the root: rare confusions are to be seen
