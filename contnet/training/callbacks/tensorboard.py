@@ -92,7 +92,12 @@ class TensorBoardRun(TensorBoardLogger):
         results = dict.fromkeys(map(tag, RESULTS), 0.0)
         *start, self._end_of_session = hparams(dict(columns), results)
         for summary in start:
-            self.experiment._get_file_writer().add_summary(summary)
+            self._add(summary)
+
+    def _add(self, summary: Any) -> None:
+        writer = self.experiment.file_writer
+        if writer is not None:  # not closed
+            writer.add_summary(summary)
 
     @rank_zero_only
     def save(self) -> None:
@@ -103,7 +108,7 @@ class TensorBoardRun(TensorBoardLogger):
     def finalize(self, status: str) -> None:
         """Close the files; after a success, the table of hyper-parameters says so."""
         if status == "success" and self._end_of_session is not None:
-            self.experiment._get_file_writer().add_summary(self._end_of_session)
+            self._add(self._end_of_session)
             self._end_of_session = None
         super().finalize(status)
 
