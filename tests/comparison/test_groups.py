@@ -86,7 +86,7 @@ def test_a_run_that_is_older_than_a_key_has_its_default(tmp_path: Path) -> None:
     ("fact", "key"),
     [
         ({"test_images": 10_000}, "test_images"),
-        ({"test_digest": "abc"}, "test_digest"),
+        ({"test_digest": "abc" * 20}, "test_digest"),
         ({"unreadable_images": {"test": 2}}, "unreadable_test_images"),
     ],
 )
@@ -96,9 +96,10 @@ def test_accuracies_on_other_test_images_are_not_averaged(
     folders.run(tmp_path / "a", "seed=1", **fact)
     folders.run(tmp_path / "b", "seed=2", **fact)
     assert [n for _, n in settings(tmp_path)] == [2]
-    other = {"test_images": 9_999, "test_digest": "abd", "unreadable_images": {"test": 1}}
+    other = {"test_images": 9_999, "test_digest": "abd" * 20, "unreadable_images": {"test": 1}}
     folders.run(tmp_path / "c", "seed=3", **{name: other[name] for name in fact})
     assert [n for _, n in settings(tmp_path)] == [2, 1]
+    assert all(len(found[key]) <= 12 for found, _ in settings(tmp_path))
     (line,) = compare([tmp_path]).tables[0].below
     assert line == (
         f"accuracies on different images are not averaged, nor to be compared: {key} differ"
