@@ -17,16 +17,16 @@ from contnet.training.classifier import Classifier
 CLASSES = ("cat", "dog", "owl")
 
 
-def batches(n: int = 4) -> list[tuple[Tensor, Tensor]]:
-    """Return batches of five images and their labels, always the same."""
+def batches() -> list[tuple[Tensor, Tensor]]:
+    """Return four batches of five images and their labels, always the same."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (n, 5, 1, 8, 8), dtype=torch.uint8, generator=generator)
-    labels = torch.randint(0, 3, (n, 5), generator=generator)
+    images = torch.randint(0, 256, (4, 5, 1, 8, 8), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(0, 3, (4, 5), generator=generator)
     return list(zip(images, labels, strict=True))
 
 
-def loader(n: int = 4) -> Any:
-    dataset: Any = batches(n)
+def loader(first: int = 0) -> Any:
+    dataset: Any = batches()[first:]
     return DataLoader(dataset, batch_size=None)
 
 
@@ -44,7 +44,7 @@ def classifier(network: nn.Module) -> Classifier:
 def fit(
     network: nn.Module, folder: Path, *callbacks: Callback, validates: bool = True, **options: Any
 ) -> Trainer:
-    """Train for two epochs of four batches."""
+    """Train for two epochs of four batches, and validate on the last two."""
     logger: list[Logger] = options.pop("logger", [TensorBoardRun(save_dir=str(folder))])
     trainer = Trainer(
         max_epochs=2,
