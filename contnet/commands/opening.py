@@ -75,8 +75,8 @@ def _place(config: DictConfig, job: Job, trainer: Trainer) -> str:
     processes = f" in {n} processes" if n > 1 else ""
     return (
         f"{_number(trainer.max_epochs or 0, 'epoch')} on "
-        f"{machine(trainer.strategy.root_device)}{processes}; precision {trainer.precision}; folder "
-        f"{relative(job.folder, job.start)}"
+        f"{machine(trainer.strategy.root_device)}{processes}; "
+        f"precision {trainer.precision}; folder {relative(job.folder, job.start)}"
     )
 
 
