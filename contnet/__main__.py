@@ -12,6 +12,7 @@ contnet {__version__}: residual networks that are continuous in depth
   contnet-train       train and test a network
   contnet-evaluate    evaluate trained networks in other schemes and step counts
   contnet-predict     predict the classes of images with a trained network
+  contnet-export      export a trained network for ONNX Runtime and browsers
   contnet-compare     lay runs and evaluations beside each other
 
 Begin with

@@ -22,6 +22,7 @@ COMMANDS = {
     "contnet-train": "contnet.commands.train:main",
     "contnet-evaluate": "contnet.commands.evaluate:main",
     "contnet-predict": "contnet.commands.predict:main",
+    "contnet-export": "contnet.commands.export:main",
 }
 
 SCRIPT = """\

@@ -49,6 +49,29 @@ def cheapest(
     return result.manifestation
 
 
+def within(path: str | PathLike[str], budget: Budget) -> Manifestation:
+    """Return the manifestation that a budget chooses: see `Budget.choose`.
+
+    Results are those that `cheapest` chooses from.
+
+    Args:
+        path: the invariance.json of a study of one network.
+        budget: limits relative to the network as trained.
+
+    Raises:
+        ValueError: if there is no such file, it has no figures of the network as trained, or
+            nothing in it is within the budget.
+    """
+    results = _results(Path(path))
+    trained = next((result for result in results if result.trained), None)
+    if trained is None:
+        raise ValueError(f"{REQUIRED}; in {str(path)!r} the network as trained has no figures")
+    choice = budget.choose(trained, results)
+    if choice is None:
+        raise ValueError(f"budget must leave a choice; nothing in {str(path)!r} is within {budget}")
+    return choice[0].manifestation
+
+
 def _chosen(budget: Budget, trained: Result, results: Sequence[Result]) -> tuple[Result, Figures]:
     choice = budget.choose(trained, results)
     assert choice is not None, "the most accurate result is within every loss"

@@ -1,0 +1,1 @@
+"""Trained networks as files for other runtimes, each compared with contnet in its own runtime."""
