@@ -1,4 +1,4 @@
-"""The findings of a study in sentences, and the command for the variant within a budget."""
+"""The findings of a study in sentences, and the commands for the variant within a budget."""
 
 import re
 import shlex
@@ -66,12 +66,14 @@ def _choice(study: Study, budget: Budget, root: str | None) -> Iterator[str]:
         factors += f", {chosen.parameters / study.trained.parameters:.2f}x parameters"
     yield f"for {budget} use {chosen} ({points:+.2f} pp, {factors}):"
     yield f"  {_command(chosen, root)}"
+    if chosen.manifestation.n_time_steps is not None:
+        yield f"  {_export(chosen, root)}"
 
 
 def _command(chosen: Result, root: str | None) -> str:
     """Return the command that evaluates the checkpoint of a result in its variant."""
     manifestation = chosen.manifestation
-    words = [f"ckpt_path={chosen.checkpoint}", f"sweep.scheme=[{manifestation.name}]"]
+    words = [f"sweep.scheme=[{manifestation.name}]"]
     if manifestation.n_time_steps is None:
         words.append(f"sweep.rtol=[{manifestation.rtol:g}]")
     else:
@@ -81,7 +83,24 @@ def _command(chosen: Result, root: str | None) -> str:
         words.append(f"project.n_basis=[{chosen.basis.n_basis}]")
     if chosen.recalibrated:
         words.append("sweep.recalibrate=true")
+    return _line("evaluate.py", chosen, words, root)
+
+
+def _export(chosen: Result, root: str | None) -> str:
+    """Return the command that exports the checkpoint of a result in its variant."""
+    manifestation = chosen.manifestation
+    words = [f"scheme={manifestation.name}", f"n_time_steps={manifestation.n_time_steps}"]
+    if chosen.projected and chosen.basis:
+        words.append(f"project.basis={chosen.basis.name}")
+        words.append(f"project.n_basis={chosen.basis.n_basis}")
+    if chosen.recalibrated:
+        words.append("recalibrate=true")
+    return _line("export.py", chosen, words, root)
+
+
+def _line(program: str, chosen: Result, words: Sequence[str], root: str | None) -> str:
+    given = [f"ckpt_path={chosen.checkpoint}", *words]
     if root is not None:
-        words.append(f"dataset.root={root}")
-    quoted = (word if NEEDS_NO_QUOTES.fullmatch(word) else shlex.quote(word) for word in words)
-    return f"python evaluate.py {' '.join(quoted)}"
+        given.append(f"dataset.root={root}")
+    quoted = (word if NEEDS_NO_QUOTES.fullmatch(word) else shlex.quote(word) for word in given)
+    return f"python {program} {' '.join(quoted)}"
