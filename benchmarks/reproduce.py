@@ -80,7 +80,9 @@ def main() -> None:
     table: list[dict[str, Any]] = []
     for row in runs:
         table.append(table_row(row, overrides, [run.train() for run in runs[row]]))
-        # Write the table after every row: it is there if a later row is stopped.
+        # Write the table after every row: it is there if a later row is stopped. A run that failed
+        # at once has removed its folder, and the folders around it that were empty.
+        output.mkdir(parents=True, exist_ok=True)
         write_csv(output / "table.csv", table)
         (output / "table.md").write_text(markdown(table))
     print((output / "table.md").read_text())

@@ -12,6 +12,11 @@ def rank() -> int:
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))
 
 
+def world_size() -> int:
+    """Return the number of processes that torchrun has started together; 1 without torchrun."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def rank_and_world_size() -> tuple[int, int]:
     """Return the rank of this process, and the number of processes that are connected."""
     from torch import distributed  # late: a typing error is reported without it

@@ -24,6 +24,7 @@ PRIVATE = {
     "_get_root": "OmegaConf: the keys that a wrong one may have been meant as",
     "_is_amx_tile_supported": "PyTorch: this CPU computes with bfloat16",
     "_is_avx512_bf16_supported": "PyTorch: this CPU computes with bfloat16",
+    "_modules": "PyTorch: listing modules by a public name takes several times as long",
     "_version": "PyTorch: how often a tensor was changed in place, which autograd itself checks",
 }
 """Private names of other packages, and what they are needed for."""

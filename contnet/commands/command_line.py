@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from contnet.commands.grammar import with_home, with_manifestation
+from contnet.commands.habits import check_words
 from contnet.commands.job import Job
 from contnet.commands.memory import keep_freed_memory
 from contnet.commands.messages import CONF, explain, is_the_users
@@ -76,6 +77,7 @@ def _run(command: str, application: Callable[[], None]) -> None:
     # Without the variable, Hydra prints errors itself and exits.
     with env_override({"HYDRA_FULL_ERROR": "1"}), session(command, wants_traceback) as opened:
         try:
+            check_words(command, sys.argv[1:])
             sys.argv[1:] = with_home(sys.argv[1:])
             if command == "train":
                 sys.argv[1:] = with_newest_checkpoint(sys.argv[1:])

@@ -10,6 +10,7 @@ from torch import nn
 
 from contnet import arguments
 from contnet.commands.failures import config_errors
+from contnet.commands.grammar import key_of
 from contnet.errors import ConfigError
 from contnet.ode.depth_time import DepthTime, depth_time
 from contnet.ode.manifestation import Manifestation
@@ -152,6 +153,20 @@ def _listed(name: str, value: Any) -> list[Any]:
     if not isinstance(value, list) or not value:
         raise ValueError(f"{name} must be a list with at least one member, got {value!r}")
     return value
+
+
+def warn_of_unused_choices(network: nn.Module, overrides: Iterable[str]) -> None:
+    """Warn of typed overrides that do nothing, because a network has no ODE blocks.
+
+    Args:
+        network: the network.
+        overrides: the overrides that were typed.
+    """
+    if depth_time(network) is not None:
+        return
+    unused = [one for one in overrides if key_of(one).partition(".")[0] == "scheme"]
+    if unused:
+        log.warning(f"{' '.join(unused)} changes nothing: this network has no ODE blocks")
 
 
 def warn_of_long_steps(model: DictConfig, network: nn.Module) -> None:

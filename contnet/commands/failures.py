@@ -25,6 +25,9 @@ REFUSALS = (
     RuntimeError,
     MisconfigurationException,
 )
+NO_GPU = ("No supported gpu backend", "CUDAAccelerator` can not run")
+"""What Lightning says where it finds no GPU."""
+
 UNKNOWN_ARGUMENT = re.compile(
     r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
 )
@@ -58,6 +61,11 @@ def _refusal(group: str, error: BaseException) -> str:
         return (
             f"{group}.{key} is not an option of {name}; leave it out, or remove it with "
             f"~{group}.{key} where an experiment sets it"
+        )
+    if any(phrase in message for phrase in NO_GPU):
+        return (
+            f"{group}.accelerator must be cpu or auto on this machine: PyTorch finds no GPU here; "
+            "on a machine with one, its driver or a PyTorch that was built for it is missing"
         )
     if not group:
         return message

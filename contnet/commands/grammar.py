@@ -57,10 +57,8 @@ def override_of(key: str, path: Path | str) -> str:
 
 def with_manifestation(overrides: list[str]) -> list[str]:
     """Return overrides in which `scheme`, for example, has become `manifestation.scheme`."""
-    return [
-        f"manifestation.{one}" if "=" in one and key_of(one) in SHORT and one[0] not in "+~" else one
-        for one in overrides
-    ]
+    short = tuple(f"{key}=" for key in SHORT)
+    return [f"manifestation.{one}" if one.startswith(short) else one for one in overrides]
 
 
 def with_home(overrides: list[str]) -> list[str]:

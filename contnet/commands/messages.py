@@ -22,6 +22,20 @@ from contnet.errors import ConfigError, RunError
 _PACKAGE = Path(__file__).resolve().parents[1]
 _INSTALLED = _PACKAGE / "conf"
 
+ELSEWHERE = {
+    "gpus": "devices",
+    "num_gpus": "devices",
+    "learning_rate": "lr",
+    "max_epoch": "max_epochs",
+    "checkpoint": "ckpt_path",
+    "data": "root",
+}
+"""Names of keys in other programs, or earlier versions of Lightning, and what they are called here.
+"""
+
+SHORTEST = 3
+"""Letters of the beginning of a key from which the key is guessed."""
+
 CONF = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "conf"
 """The folder of Hydra's groups: inside an installed package, and beside it in a checkout."""
 
@@ -64,7 +78,11 @@ def _about_missing_option(error: BaseException) -> str | None:
         options.update(options_of(group))  # Hydra lists none of those in a group's folders
     if not options:
         return None
-    return f"{group}={option} is not an option; choose from {', '.join(sorted(options))}"
+    names = sorted(options)
+    inside = [name for name in names if name.rpartition("/")[2] == option]
+    likely = inside or get_close_matches(option, names, n=1, cutoff=0.75)
+    advice = f"did you mean {' or '.join(likely)}? There are" if likely else "choose from"
+    return f"{group}={option} is not an option; {advice} {', '.join(names)}"
 
 
 def _about_group_or_override(error: BaseException) -> str | None:
@@ -74,10 +92,11 @@ def _about_group_or_override(error: BaseException) -> str | None:
             "got null"
         )
     if isinstance(error, OverrideParseException):
-        return (
-            f"{error.override} is not an override; write key=value, a list as [a,b], and quote "
-            "special characters"
-        )
+        key, equals, value = str(error.override).partition("=")
+        advice = "quote special characters"
+        if equals and value and "'" not in value and '"' not in value:
+            advice = f"""quote special characters twice: '{key}="{value}"'"""
+        return f"{error.override} is not an override; write key=value, lists as [a,b], and {advice}"
     return None
 
 
@@ -97,7 +116,10 @@ def _about_key(error: BaseException) -> str | None:
 def _about_unknown_key(key: str, parent: Container) -> str:
     root = OmegaConf.to_container(parent._get_root())
     known = [name for name in _keys(root) if not name.startswith("hydra.")]
-    likely = [name for name in known if name.rpartition(".")[2] == key]
+    wanted = ELSEWHERE.get(key.rpartition(".")[2], key)
+    likely = [name for name in known if name.rpartition(".")[2] == wanted]
+    if len(key) >= SHORTEST:
+        likely += [name for name in known if name.startswith(f"{key}_")]
     likely += get_close_matches(
         key, [name for name in known if not key.startswith(f"{name}.")], n=1, cutoff=0.75
     )

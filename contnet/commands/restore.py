@@ -127,7 +127,8 @@ def check_classes(
         data: the data.
 
     Raises:
-        ConfigError: if the classes are others: labels would mean something else.
+        ConfigError: if the classes are others: labels would mean something else. Or if the images
+            have another number of channels, which the network cannot compute with.
     """
     trained = Record.of(checkpoint).classes
     if data.classes != trained:
@@ -136,6 +137,16 @@ def check_classes(
             f"{key} must hold the classes that {path!r} was trained on, {_sample(trained)}; "
             f"it holds {_sample(data.classes)}"
         )
+    preprocessing = Record.of(checkpoint).preprocessing
+    if preprocessing is not None and preprocessing.shape[0] != data.in_channels:
+        raise ConfigError(
+            f"dataset must have images of {_channels(preprocessing.shape[0])}, on which {path!r} "
+            f"was trained; those of {dataset._target_} have {data.in_channels}"
+        )
+
+
+def _channels(number: int) -> str:
+    return "1 channel" if number == 1 else f"{number} channels"
 
 
 def _sample(names: Sequence[str]) -> str:

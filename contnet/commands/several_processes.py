@@ -7,6 +7,7 @@ from torch import nn
 
 from contnet.errors import ConfigError
 from contnet.ode.depth_time import depth_time
+from contnet.processes import world_size
 
 
 def check_processes(
@@ -21,8 +22,9 @@ def check_processes(
         sweeping: True for a job of a sweep.
 
     Raises:
-        ConfigError: if a sweep would start processes of its own, or batch norm is to be
-            synchronised on a CPU, or between processes that choose their own steps.
+        ConfigError: if torchrun has started another number of processes than is asked for, a sweep
+            would start processes of its own, or batch norm is to be synchronised on a CPU, or
+            between processes that choose their own steps.
     """
     if sweeping and trainer.world_size > 1 and not _is_launched(trainer):
         raise ConfigError(
@@ -34,6 +36,13 @@ def check_processes(
         raise ConfigError(
             "trainer.sync_batchnorm must be false on a CPU, where PyTorch cannot synchronise "
             "batch norm"
+        )
+    launched = world_size()
+    if launched > 1 and trainer.world_size != launched:
+        raise ConfigError(
+            f"trainer.devices must be {launched // trainer.num_nodes} on each node: torchrun or "
+            f"SLURM has started {launched} processes, and trainer.devices={options.devices} "
+            f"trainer.num_nodes={options.num_nodes} stand for {trainer.world_size}"
         )
     depth = depth_time(network)
     if options.sync_batchnorm and depth is not None and depth.is_adaptive:

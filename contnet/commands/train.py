@@ -22,7 +22,7 @@ def main(config: DictConfig, job: Job) -> float | None:
     from pytorch_lightning import seed_everything
 
     from contnet.commands import build, console, restore, result
-    from contnet.commands.depth import warn_of_long_steps
+    from contnet.commands.depth import warn_of_long_steps, warn_of_unused_choices
     from contnet.commands.failures import translated_errors
     from contnet.commands.hyperparameters import columns
     from contnet.commands.opening import announce
@@ -46,6 +46,7 @@ def main(config: DictConfig, job: Job) -> float | None:
     restore.check_weights(config, data)
     network = build.network(config.model, data)
     warn_of_long_steps(config.model, network)
+    warn_of_unused_choices(network, job.overrides)
     classifier = build.classifier(config, network, data)
     throughput, epoch = Throughput(), EpochMetrics()
     table = HyperParameterTable(columns(config, job))

@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from tests.conftest import Run
@@ -13,11 +14,11 @@ from tests.conftest import Run
 BAD_COMMANDS = [
     (
         ["scheme=eulerr"],
-        "scheme=eulerr is not an option; choose from adaptive_heun, bosh3, dopri5, dopri8, euler,",
+        "scheme=eulerr is not an option; did you mean euler? There are adaptive_heun, bosh3",
     ),
     (
         ["scheme=torchdiffeq/dopri6"],
-        "scheme=torchdiffeq/dopri6 is not an option; choose from adaptive_heun, bosh3, dopri5,",
+        "scheme=torchdiffeq/dopri6 is not an option; did you mean torchdiffeq/dopri8?",
     ),
     (["hydra/launcher=foo"], "hydra/launcher=foo is not an option; choose from basic,"),
     (
@@ -31,6 +32,21 @@ BAD_COMMANDS = [
     (
         ["dataset=mnist"],
         "dataset=mnist is not an option; choose from cifar10, cifar100, digits, fashion_mnist,",
+    ),
+    (
+        ["experiment=resnet20"],
+        "experiment=resnet20 is not an option; did you mean cifar10/resnet20?",
+    ),
+    (["--epochs", "5"], "--epochs is not a flag; write keys without dashes: epochs=5"),
+    (["--batch-size=5"], "--batch-size=5 is not a flag; write keys without dashes: batch_size=5"),
+    (["-epochs=5"], "-epochs=5 is not a flag; write keys without dashes: epochs=5"),
+    (["--refine", "epochs=5"], "--refine is not a flag; write keys without dashes: refine=..."),
+    (["trainer.gpus=1"], "trainer.gpus is not a key; did you mean trainer.devices"),
+    (["learning_rate=1"], "learning_rate is not a key; did you mean optimizer.lr?"),
+    (["ckpt=a"], "ckpt is not a key; did you mean ckpt_path?"),
+    (
+        ["run_dir=a<b"],
+        """write key=value, lists as [a,b], and quote special characters twice: 'ru""",
     ),
     (["schme=euler"], "schme is not a key; did you mean scheme?"),
     (["alpha=3"], "alpha is not a key; did you mean model.alpha?"),
@@ -222,3 +238,47 @@ def test_commands_are_imported_without_torch_so_that_an_error_is_answered_at_onc
     code = "import sys, train, evaluate; sys.exit('torch' in sys.modules)"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the trainer has its GPU here")
+def test_a_gpu_that_is_not_there_is_named(run: Run, trained: Path) -> None:
+    for words in (
+        ("train", "trainer=gpu"),
+        ("evaluate", "ckpt_path=run", "trainer.accelerator=gpu"),
+    ):
+        code, _, err = run(*words)
+        assert (code, err.count("\n")) == (1, 1)
+        assert err.startswith(
+            "error: trainer.accelerator must be cpu or auto on this machine: PyTorc"
+        )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["scheme=rk4"], "only python train.py has the group scheme; write sweep.scheme=[rk4]"),
+        (["model=resnet"], "python evaluate.py takes the model from the checkpoint"),
+        (["dataset=cifar10"], "of its keys only some, such as dataset.root=..."),
+        (["sweep.budget=latency<=0.5x"], """twice: 'sweep.budget="latency<=0.5x"'"""),
+    ],
+)
+def test_a_choice_that_only_training_has_is_answered(
+    words: list[str], message: str, run: Run, tmp_path: Path
+) -> None:
+    code, _, err = run("evaluate", "ckpt_path=run", *words)
+    assert (code, err.count("\n")) == (1, 1)
+    assert message in err
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_the_flags_of_hydra_may_be_shortened(run: Run) -> None:
+    for words in (["-cjob"], ["--cfg=job"], ["--cfg", "job"], ["--cf", "job"]):
+        code, out, err = run("train", *words)
+        assert (code, err) == (0, "")
+        assert "ContinuousNet" in out
+
+
+def test_a_scheme_that_no_block_uses_is_told(run: Run) -> None:
+    small = ("model=resnet", "model.alpha=1", "model.depth=8", "debug=fast")
+    _, out, err = run("train", *small, "scheme=rk4")
+    assert "scheme=rk4 changes nothing: this network has no ODE blocks" in out + err

@@ -90,3 +90,15 @@ def test_a_result_says_how_many_images_could_not_be_read(pets: Path, run: Run) -
     assert "dataset.skip_unreadable=true leaves out 1 of 12 images: pets/train/bee/1.png" in out
     result = json.loads(Path("skipped/result.json").read_text())
     assert result["unreadable_images"] == {"train": 1, "val": 0, "test": 1}
+
+
+def test_images_of_other_channels_are_refused(run: Run, trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "digits"
+    for split in ("train", "test"):
+        for name in "0123456789":
+            (root / split / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(root / split / name / "0.png")
+    words = ("dataset=image_folder", "dataset.root=digits", "dataset.val_size=0", "epochs=3")
+    code, _, err = run("train", "ckpt_path=run/checkpoints/last.ckpt", "model.alpha=2", *words)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "error: dataset must have images of 1 channel, on which 'run/checkpoints/last.c" in err

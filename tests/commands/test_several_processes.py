@@ -117,3 +117,12 @@ def test_two_processes_told_to_stop_agree_and_go_on_to_the_same_end(tmp_path: Pa
     resumed = train("ckpt_path=last", "hydra.run.dir=run", folder=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert_same_end(tmp_path / "through", tmp_path / "run")
+
+
+def test_processes_that_torchrun_has_started_are_what_the_trainer_asks_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, _, err = run("train", "epochs=1", "model.alpha=2")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "trainer.devices must be 2 on each node: torchrun or SLURM has started 2 proc" in err
