@@ -7,7 +7,8 @@ from pathlib import Path
 import contnet
 
 PACKAGE = Path(contnet.__file__).parent
-ENTRY_POINTS = [PACKAGE.parent / "train.py", PACKAGE.parent / "evaluate.py"]
+COMMANDS = ("train", "evaluate", "predict", "export", "compare")
+ENTRY_POINTS = [PACKAGE.parent / f"{command}.py" for command in COMMANDS]
 
 
 def constants(file: Path) -> Iterator[str]:
