@@ -1,7 +1,10 @@
 """The look of pictures and pages, which is the same in all reports."""
 
+from io import BytesIO
 from typing import Any
 
+import matplotlib as mpl
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 # Colours of Okabe and Ito, of different lightness.
@@ -22,6 +25,15 @@ STYLE: Any = {
 
 PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g}")
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
+
+
+def saved(figure: Figure, kind: str) -> bytes:
+    """Return the file of a picture, "png" or "svg"; it has no date, so equal pictures are equal."""
+    content = BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "contnet"}):
+        figure.savefig(content, format=kind, metadata={"Date": None} if kind == "svg" else {})
+    return content.getvalue()
+
 
 PAGE_STYLE = """\
 body {

@@ -18,13 +18,13 @@ from contnet.commands.job import Job
 from contnet.comparison.comparison import runs_table
 from contnet.comparison.files import DamagedError
 from contnet.comparison.groups import Group, group, grouped
-from contnet.comparison.rounding import Figure
 from contnet.comparison.runs import read, with_numbers
 from contnet.comparison.tables import as_text
 from contnet.errors import ConfigError
 from contnet.processes import rank
 from contnet.runs.atomic import write_atomically
 from contnet.runs.folder import RESULT, SWEEP_JOBS, SWEEP_TABLE
+from contnet.runs.rounding import Figure
 from contnet.runs.tables import write_csv
 
 FIGURES = ("test_accuracy", "test_loss", "train_seconds")

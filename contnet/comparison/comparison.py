@@ -13,10 +13,10 @@ from contnet.comparison.evaluations import (
 )
 from contnet.comparison.files import DamagedError
 from contnet.comparison.groups import Group, group, machines_of, obstacles
-from contnet.comparison.rounding import Figure, shortened, shown
 from contnet.comparison.runs import EVALUATION, LeftOut, find, read
 from contnet.comparison.tables import Table
 from contnet.runs.folder import RESULT
+from contnet.runs.rounding import Figure, shortened, shown
 
 HEADINGS = {
     "test_accuracy": "test accuracy",
@@ -168,11 +168,23 @@ def _shared(shared: dict[str, str]) -> list[str]:
 def _below(networks: Sequence[Network]) -> list[str]:
     lines = ["* as trained"]
     if len({network.folder for network in networks}) > 1:
-        lines.append("ms: the machine of an evaluation is not recorded")
+        lines += _machines(networks)
     data = list(dict.fromkeys(network.data for network in networks))
     if len(data) > 1:
         lines.append(f"accuracies on different images are not to be compared: {'; '.join(data)}")
     return lines
+
+
+def _machines(networks: Sequence[Network]) -> list[str]:
+    """Return the lines on machines whose milliseconds are not to be compared."""
+    machines = dict.fromkeys(network.machine for network in networks)
+    if None in machines:
+        return ["ms: the machine of an evaluation is not recorded"]
+    if len(machines) == 1:
+        return []
+    named = zip(names_of(networks), networks, strict=True)
+    told = "; ".join(f"{name} on {network.machine}" for name, network in named)
+    return [f"ms of different machines are not to be compared: {told}"]
 
 
 def _cells(groups: Sequence[Group], figures: Sequence[Figure | None]) -> list[str]:

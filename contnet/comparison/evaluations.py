@@ -1,6 +1,5 @@
 """Evaluations side by side: accuracy and latency of each network in each manifestation."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from contnet.comparison.files import DamagedError, json_of, number, printable
 from contnet.comparison.runs import EVALUATION
 from contnet.comparison.settings import settings_of
-from contnet.runs.folder import LAST
+from contnet.runs.naming import apart, run_names
 
 SETTINGS = ("nodes", "scheme", "steps", "batch norm")
 """What a manifestation is told by. Nodes and batch norm are those as trained, or others."""
@@ -31,6 +30,7 @@ class Network:
         data: what the evaluation states about the test images.
         figures: accuracy and latency of each manifestation that could be evaluated.
         trained: the manifestations that the network was trained in.
+        machine: the machine that measured the latencies; None if it is not recorded.
     """
 
     folder: Path
@@ -38,6 +38,7 @@ class Network:
     data: str
     figures: Mapping[Manifestation, Mapping[str, float]] = field(default_factory=dict)
     trained: frozenset[Manifestation] = frozenset()
+    machine: str | None = None
 
 
 def read_evaluation(folder: Path) -> list[Network]:
@@ -58,11 +59,10 @@ def names_of(networks: Sequence[Network]) -> list[str]:
 
     Networks of the same checkpoint are told apart by the folders of their evaluations.
     """
-    runs = [_run_of(network.checkpoint) for network in networks]
-    names = _apart(runs)
+    names = run_names([network.checkpoint for network in networks])
     if len(set(names)) == len(names):
         return names
-    folders = _apart([str(network.folder) for network in networks])
+    folders = apart([network.folder for network in networks])
     return [
         f"{name} ({folder})" if names.count(name) > 1 else name
         for name, folder in zip(names, folders, strict=True)
@@ -93,10 +93,12 @@ def _network(folder: Path, study: dict[str, Any]) -> Network:
     }
     typed = settings_of(folder, None).typed
     data = [f"{key}={value}" for key, value in typed.items() if key.startswith("dataset")]
-    facts = [printable(study[name]) for name in ("test_digest",) if name in study]
+    facts = [printable(study[name]) for name in ("test_digest",) if study.get(name)]
     stated = [f"{len(study['classes'])} classes", *data, *facts]
     trained = frozenset(one for one, row in rows.items() if row.get("trained"))
-    return Network(folder, printable(study["checkpoint"]), " ".join(stated), figures, trained)
+    machine = printable(study["machine"]) if study.get("machine") else None
+    checkpoint = printable(study["checkpoint"])
+    return Network(folder, checkpoint, " ".join(stated), figures, trained, machine)
 
 
 def _nodes(row: dict[str, Any]) -> str:
@@ -114,19 +116,3 @@ def _manifestation(row: dict[str, Any], own: Sequence[str]) -> Manifestation:
         steps if rtol is None else f"rtol {rtol:g}",
         "recalibrated" if row.get("recalibrated") else AS_TRAINED,
     )
-
-
-def _run_of(checkpoint: str) -> str:
-    """Return the folder of the run that saved a checkpoint, or another checkpoint's own path."""
-    return checkpoint.removesuffix(f"{os.sep}{LAST}")
-
-
-def _apart(paths: Sequence[str]) -> list[str]:
-    """Return paths without the folders that all of them begin with."""
-    parts = [Path(path).parts for path in paths]
-    n_shared = 0
-    while all(len(part) > n_shared + 1 for part in parts) and (
-        len({part[n_shared] for part in parts}) == 1
-    ):
-        n_shared += 1
-    return [str(Path(*part[n_shared:])) if part else "." for part in parts]

@@ -4,9 +4,9 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from contnet.comparison.rounding import Figure
 from contnet.comparison.runs import FACTS, Run
 from contnet.comparison.settings import NOT_SET, is_compared
+from contnet.runs.rounding import Figure
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure as Picture
 from matplotlib.ticker import MaxNLocator
 
 from contnet.comparison.groups import Group
-from contnet.comparison.rounding import shortened
 from contnet.look import COLOURS, MARKERS, PERCENT, PLAIN, STYLE
+from contnet.runs.rounding import shortened
 
 WIDEST = 95
 """Characters of a line of the legend; a label has at most two."""

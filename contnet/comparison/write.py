@@ -1,16 +1,13 @@
 """The files of a comparison."""
 
 from base64 import b64encode
-from io import BytesIO
 from pathlib import Path
-
-import matplotlib as mpl
-from matplotlib.figure import Figure
 
 from contnet.comparison.comparison import Comparison
 from contnet.comparison.page import page
 from contnet.comparison.pictures import pictures
 from contnet.comparison.tables import Format, render
+from contnet.look import saved
 from contnet.runs.atomic import write_atomically
 
 SUFFIXES: dict[str, Format] = {"csv": "csv", "md": "markdown", "tex": "latex"}
@@ -35,7 +32,7 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
     images = {}
     for name, picture in pictures(comparison.groups):
         for kind in ("png", "svg"):
-            contents[f"{name}.{kind}"] = _saved(picture, kind)
+            contents[f"{name}.{kind}"] = saved(picture, kind)
         images[name] = b64encode(contents[f"{name}.svg"]).decode()
     left_out = [str(one) for one in comparison.left_out]
     contents["comparison.html"] = page(comparison.tables, images, left_out).encode()
@@ -43,11 +40,3 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
     for name, content in contents.items():
         write_atomically(folder / name, content)
     return [folder / name for name in contents]
-
-
-def _saved(picture: Figure, kind: str) -> bytes:
-    """Return the file of a picture: equal files of equal pictures, so without a date."""
-    content = BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "contnet"}):
-        picture.savefig(content, format=kind, metadata={"Date": None} if kind == "svg" else {})
-    return content.getvalue()

@@ -1,5 +1,6 @@
 """Evaluations: manifestations are rows, networks are columns."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,23 @@ def test_a_damaged_evaluation_is_a_line(text: str, tmp_path: Path) -> None:
     found = compare([tmp_path])
     assert found.tables == []
     assert [one.reason for one in found.left_out] == ["invariance.json is damaged"]
+
+
+@pytest.mark.parametrize(
+    ("machines", "lines"),
+    [
+        (("A", "A"), []),
+        (("A", None), ["ms: the machine of an evaluation is not recorded"]),
+        (("A", "B"), ["ms of different machines are not to be compared: a on A; b on B"]),
+    ],
+)
+def test_milliseconds_of_different_machines_are_told(
+    tmp_path: Path, machines: tuple[str, str | None], lines: list[str]
+) -> None:
+    for name, machine in zip("ab", machines, strict=True):
+        path = tmp_path / name / "invariance.json"
+        evaluation(path.parent, {name: [row("euler", 2, 0.5)]})
+        stated = {"machine": machine, "test_digest": None}
+        path.write_text(json.dumps([study | stated for study in json.loads(path.read_text())]))
+    (table,) = compare([tmp_path]).tables
+    assert table.below == ["* as trained", *lines]

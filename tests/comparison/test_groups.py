@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from contnet.comparison.comparison import compare
-from contnet.comparison.rounding import Figure
+from contnet.runs.rounding import Figure
 from tests.comparison import folders
 
 

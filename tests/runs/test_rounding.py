@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contnet.comparison.rounding import Figure, shortened, shown
+from contnet.runs.rounding import Figure, shortened, shown
 
 
 def singles(*values: float) -> list[Figure | None]:
