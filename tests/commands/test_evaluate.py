@@ -1,19 +1,24 @@
 import json
+import os
 import re
+import shutil
 from itertools import product
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from PIL import Image
 
 from contnet import SCHEMES, ContinuousNet
+from contnet.commands.checkpoint_paths import checkpoint_paths
 from contnet.commands.study_request import Request
+from contnet.errors import ConfigError
 from contnet.ode import statistics
 from contnet.ode.manifestation import Manifestation
 from tests.configuration import CONF
 from tests.conftest import Run
-from tests.outcomes import result, rows
+from tests.outcomes import LAST, result, rows
 
 FAST = ("epochs=1", "model.alpha=2", "hydra.run.dir=run")
 
@@ -84,6 +89,31 @@ def test_a_bad_evaluation_is_refused(
     assert (code, err.count("\n")) == (1, 1)
     assert message in err
     assert not (tmp_path / "outputs").exists()
+
+
+def test_last_is_the_newest_run_alone_and_in_a_list(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    newest, older = (tmp_path / "outputs/train/2026-11-27" / name for name in ("10-00-01", "09-00"))
+    for age, folder in enumerate((newest, older)):
+        shutil.copytree(trained, folder)
+        os.utime(folder / LAST, (1e9 - age, 1e9 - age))
+    found = checkpoint_paths("ckpt_path", "last")
+    assert found == [str((newest / LAST).relative_to(tmp_path))]
+    several = OmegaConf.create(["last", "run"])
+    assert checkpoint_paths("sweep.reference", several) == [*found, f"run/{LAST}"]
+
+
+@pytest.mark.parametrize("key", ["ckpt_path", "sweep.reference"])
+def test_last_without_a_run_is_refused_in_one_line_that_names_the_key(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as raised:
+        checkpoint_paths(key, "last")
+    message = f"{key}=last finds no checkpoints/last.ckpt in any folder of outputs/train"
+    assert str(raised.value) == message
 
 
 def test_a_study_is_by_default_in_the_manifestations_that_the_network_was_trained_in() -> None:
