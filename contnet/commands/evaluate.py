@@ -50,7 +50,7 @@ def main(config: DictConfig, job: Job) -> None:
     )
     if request.saves:
         with translated_errors():
-            save_projections(config, plan, [study.subject for study in studies])
+            save_projections(config, plan, studies)
     if failed or not_compared:
         raise RunError(f"left out of the report: {'; '.join(map(str, failed + not_compared))}")
     if request.strict and any(study.verdict.invariant is False for study in studies):

@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from torch import nn
 from contnet.commands.grammar import program
 from contnet.commands.overrides import command_to_resume
 from contnet.invariance.plan import Plan
-from contnet.invariance.subject import Subject
+from contnet.invariance.result import measured
+from contnet.invariance.study import Study
 from contnet.ode.basis import Basis
 from contnet.ode.depth_time import depth_time
 from contnet.ode.projection import project
@@ -24,17 +26,19 @@ from contnet.training.transplant import with_network
 log = logging.getLogger(__name__)
 
 
-def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]) -> None:
-    """Save each projection of the subjects as a run, and log how to resume it.
+def save_projections(config: DictConfig, plan: Plan, studies: Sequence[Study]) -> None:
+    """Save each projection of the networks as a run, and log how to resume it.
 
     The new run has the record of the run that trained the network. Its number of steps is that of
     the plan if the plan names exactly one, and otherwise that of training. A folder that already
-    holds a run is not changed: the projection may have been trained since it was saved.
+    holds a run is not changed: the projection may have been trained since it was saved. A
+    projection that is no better than chance is saved with a warning.
 
     Raises:
         OSError: if a file cannot be written.
     """
-    for number, subject in enumerate(subjects):
+    for number, study in enumerate(studies):
+        subject = study.subject
         bases = plan.projections(subject.network)
         if not bases:
             log.info(
@@ -43,7 +47,7 @@ def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]
             )
         for basis in bases:
             name = f"{basis.name}-{basis.n_basis}"
-            folder = Path(config.run_dir, f"{number}-{name}" if len(subjects) > 1 else name)
+            folder = Path(config.run_dir, f"{number}-{name}" if len(studies) > 1 else name)
             if (folder / LAST).exists():
                 log.warning(
                     f"{relative(folder)} holds a run, which is left as it is: {basis} is not "
@@ -51,6 +55,23 @@ def save_projections(config: DictConfig, plan: Plan, subjects: Sequence[Subject]
                 )
             else:
                 _save(subject.name, _projected(subject.network, basis, plan), basis, folder)
+                _warn_of_chance(study, basis, plan)
+
+
+def _warn_of_chance(study: Study, basis: Basis, plan: Plan) -> None:
+    """Warn if a projection is no better than chance in the manifestation that it is saved in."""
+    of_basis = [r for r in study.results if r.projected and r.basis == basis and not r.recalibrated]
+    as_saved = plan.n_time_steps[0] if plan.n_time_steps and len(plan.n_time_steps) == 1 else None
+    own = study.trained.manifestation
+    if as_saved is not None:
+        own = replace(own, n_time_steps=as_saved)
+    of_basis = [r for r in of_basis if r.manifestation == own] or of_basis
+    best = max((figures.accuracy for _, figures in measured(of_basis)), default=0.0)
+    if best <= study.chance:
+        log.warning(
+            f"{basis} is at chance: its accuracy is {100 * best:.1f} %, and chance explains up to "
+            f"{100 * study.chance:.1f} %; project onto more nodes or another basis, or train it on"
+        )
 
 
 def _projected(network: nn.Module, basis: Basis, plan: Plan) -> nn.Module:

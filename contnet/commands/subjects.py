@@ -25,6 +25,8 @@ from contnet.invariance.store import digest
 from contnet.invariance.subject import Conditions, Subject
 from contnet.runs import checkpoint as checkpoints
 from contnet.runs.checkpoint import Record
+from contnet.runs.naming import run_names
+from contnet.runs.provenance import machine
 from contnet.runs.trust import trusted_modules
 
 
@@ -42,13 +44,15 @@ def load_subjects(config: DictConfig, plan: Plan) -> tuple[list[Subject], list[S
     paths = checkpoint_paths("ckpt_path", config.ckpt_path)
     reference_paths = checkpoint_paths("sweep.reference", reference) if reference else []
     load = _Loader(config)
-    subjects = [load(path) for path in paths]
+    everything = [*paths, *reference_paths]
+    names = dict(zip(everything, run_names(everything), strict=True))
+    subjects = [load(path, names[path]) for path in paths]
     for subject in subjects:
         with config_errors("project"):
             plan.projections(subject.network)
         with config_errors("sweep"):
             plan.manifestations(subject.network)
-    return subjects, [load(path) for path in reference_paths]
+    return subjects, [load(path, names[path]) for path in reference_paths]
 
 
 class _Loader:
@@ -63,8 +67,8 @@ class _Loader:
         self._trusted = trusted_modules(config.trust)
         self._images: dict[str, ImageData] = {}
 
-    def __call__(self, path: str) -> Subject:
-        """Load the subject of a checkpoint."""
+    def __call__(self, path: str, name: str) -> Subject:
+        """Load the subject of a checkpoint, whose run has a short name."""
         checkpoint = checkpoints.load(path)
         record = Record.of(checkpoint)
         trained = recorded_config(path, record, self._trusted, self.config.dataset)
@@ -91,6 +95,10 @@ class _Loader:
                     *environment(_device(trainer), self._trusted),
                 ]
             ),
+            run=name,
+            machine=machine(_device(trainer)),
+            # As in result.json: by names and times, files differ between machines.
+            test_digest=images.test.fingerprint().hex() if images.test.in_memory else None,
         )
 
     def _load_images(self, dataset: DictConfig) -> ImageData:

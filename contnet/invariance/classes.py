@@ -1,6 +1,7 @@
-"""The accuracy of each class: which classes pay for a manifestation."""
+"""The accuracy of each class: which classes pay for a manifestation, and what chance reaches."""
 
 from collections.abc import Sequence
+from math import sqrt
 
 import torch
 from torch import Tensor
@@ -19,6 +20,19 @@ def class_accuracy(results: Sequence[Result], labels: Tensor, n_classes: int) ->
         n_classes: number of classes.
     """
     return torch.stack([_class_accuracy(result, labels, n_classes) for result in results])
+
+
+def chance_level(labels: Tensor) -> float:
+    """Return the largest accuracy that chance explains: see below.
+
+    It is the share of the most frequent class, which a constant answer reaches, and two standard
+    errors of this share.
+
+    Args:
+        labels: the labels (N,) of the test images.
+    """
+    share = (torch.bincount(labels).max() / len(labels)).item()
+    return share + 2 * sqrt(share * (1 - share) / len(labels))
 
 
 def _class_accuracy(result: Result, labels: Tensor, n_classes: int) -> Tensor:

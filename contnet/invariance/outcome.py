@@ -55,6 +55,7 @@ class Outcome:
         latency: seconds per image, the median over full batches after a warm-up.
         batch_size: images of a full batch.
         peak_memory: bytes on a GPU; None on other devices.
+        measured: the time at which the run that measured it began; None if it is not known.
     """
 
     logits: tuple[Tensor, ...]
@@ -66,6 +67,7 @@ class Outcome:
     latency: float
     batch_size: int
     peak_memory: int | None
+    measured: str | None = None
 
 
 def observe(network: nn.Module, batches: Batches) -> Outcome:

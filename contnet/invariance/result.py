@@ -33,6 +33,8 @@ class Figures:
         latency_ms: milliseconds per image, in batches of `batch_size`.
         batch_size: images of a full batch.
         peak_memory_mb: megabytes on a GPU; None on other devices.
+        measured: the time at which the run that measured the latency began; None if it is not
+            known.
     """
 
     n_f_evals: int | None
@@ -48,6 +50,7 @@ class Figures:
     latency_ms: float
     batch_size: int
     peak_memory_mb: float | None
+    measured: str | None = None
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,7 @@ def _figures(logits: Tensor, outcome: Outcome, trained_logits: Tensor) -> Figure
         latency_ms=1e3 * outcome.latency,
         batch_size=outcome.batch_size,
         peak_memory_mb=None if outcome.peak_memory is None else outcome.peak_memory / 1e6,
+        measured=outcome.measured,
     )
 
 

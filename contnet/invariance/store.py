@@ -4,6 +4,7 @@ import hashlib
 import pickle
 from collections.abc import Iterable
 from dataclasses import asdict
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -18,10 +19,13 @@ class Store:
 
     Args:
         folder: path of the folder; it is made when the first outcome is saved.
+
+    `run` is the time at which this run of a study began: latencies are compared within a run.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.run = datetime.now().astimezone().isoformat(timespec="microseconds")
 
     def load(self, key: str) -> Outcome | None:
         """Load the outcome that was saved under a key; return None if no usable file exists."""

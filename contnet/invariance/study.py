@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from contnet.invariance.classes import class_accuracy
+from contnet.invariance.classes import chance_level, class_accuracy
 from contnet.invariance.convergence import Convergence, network_convergence
 from contnet.invariance.manifestation import seen_in_training
 from contnet.invariance.plan import Plan
@@ -33,6 +33,9 @@ class Study:
             None without recalibration.
         convergence: the convergence of the ODE blocks; empty if the plan does not ask for it.
         class_accuracy: accuracies by result and class: see `contnet.invariance.classes`.
+        tolerance: the largest loss of an invariant network, in percentage points.
+        n_images: number of test images.
+        chance: the largest accuracy that chance explains.
     """
 
     subject: Subject
@@ -44,6 +47,9 @@ class Study:
     recalibrated_unseen_verdict: Verdict | None
     convergence: Sequence[Convergence]
     class_accuracy: Tensor
+    tolerance: float
+    n_images: int
+    chance: float
 
     @property
     def trained_figures(self) -> Figures:
@@ -65,6 +71,16 @@ class Study:
     def has_training_set(self) -> bool:
         """True if the network was trained in a set of manifestations."""
         return _is_set(self.seen, self.trained)
+
+    @property
+    def verdicts(self) -> list[tuple[Verdict, bool]]:
+        """The verdicts that were asked for, each with True if batch norm is recalibrated."""
+        plain = [(self.verdict, False), (self.unseen_verdict, False)]
+        recalibrated = [
+            (self.recalibrated_verdict, True),
+            (self.recalibrated_unseen_verdict, True),
+        ]
+        return [(verdict, r) for verdict, r in (*plain, *recalibrated) if verdict is not None]
 
     @property
     def trained_with(self) -> str:
@@ -158,6 +174,9 @@ def _judged(subject: Subject, plan: Plan, results: Sequence[Result], labels: Ten
         recalibrated_unseen_verdict=unseen,
         convergence=_convergence(subject, plan) if plan.convergence else [],
         class_accuracy=class_accuracy(results, labels, len(subject.classes)),
+        tolerance=plan.tolerance,
+        n_images=len(labels),
+        chance=chance_level(labels),
     )
 
 

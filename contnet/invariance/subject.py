@@ -38,6 +38,9 @@ class Subject:
         conditions: the images and the arithmetic to evaluate it with.
         identity: a digest of everything that the outcome of an evaluation depends on, except the
             variant.
+        run: a short name of its run, for headings; the name, if it is not given.
+        machine: the machine that evaluates it; None if it is not known.
+        test_digest: a digest of the test images; None if it is not known.
     """
 
     name: str
@@ -45,3 +48,11 @@ class Subject:
     classes: Sequence[str]
     conditions: Conditions
     identity: str
+    run: str = ""
+    machine: str | None = None
+    test_digest: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Name it in a heading."""
+        return self.run or self.name

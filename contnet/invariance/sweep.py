@@ -37,7 +37,7 @@ def sweep(subject: Subject, plan: Plan, reference: Outcome, store: Store) -> Ite
     networks: dict[Basis | None, nn.Module] = {None: subject.network}
     for basis in plan.projections(subject.network):
         networks[basis] = project(subject.network, basis.n_basis, basis.name)
-    latencies: dict[tuple[Basis | None, Manifestation], float] = {}
+    timed: dict[tuple[Basis | None, Manifestation], Outcome] = {}
     for variant in plan.variants(subject.network):
         network = networks[variant.basis]
         result = _without_figures(subject, network, variant, variant == trained)
@@ -49,8 +49,9 @@ def sweep(subject: Subject, plan: Plan, reference: Outcome, store: Store) -> Ite
         # Recalibration changes numbers, not the graph. Two measurements of its latency would differ
         # by noise alone, so the first one stands for both.
         graph = (variant.basis, variant.manifestation)
-        latency = latencies.setdefault(graph, outcome.latency)
-        yield measure(result, replace(outcome, latency=latency), reference)
+        first = timed.setdefault(graph, outcome)
+        outcome = replace(outcome, latency=first.latency, measured=first.measured)
+        yield measure(result, outcome, reference)
 
 
 def as_trained(network: nn.Module) -> Variant:
@@ -85,7 +86,7 @@ def outcome_of(subject: Subject, network: nn.Module, variant: Variant, store: St
         else nullcontext()
     )
     with applied(network, variant.manifestation), conditions.precision(), statistics:
-        outcome = observe(network, conditions.test)
+        outcome = replace(observe(network, conditions.test), measured=store.run)
     store.save(key, outcome)
     return outcome
 

@@ -30,8 +30,8 @@ UNSEEN = "unseen in training"
 class Verdict:
     """The largest loss of accuracy over some variants, compared with the one as trained.
 
-    If no such variant was evaluated, there is no verdict: `invariant` and the fields about the
-    worst variant are None.
+    If no such variant was evaluated but the manifestation as trained, there is no verdict:
+    `invariant` and the fields about the worst variant are None.
 
     Args:
         invariant: True if the loss is within the tolerance.
@@ -101,7 +101,8 @@ def judge_seen_and_unseen(
 def _largest_loss(
     trained: Result, compared: Sequence[Result], labels: Tensor, tolerance: float, among: str
 ) -> Verdict:
-    if not compared:
+    # The training row with other statistics is no other manifestation.
+    if all(result.manifestation == trained.manifestation for result in compared):
         return Verdict(None, n_compared=0, among=among)
     labels = labels.cpu()
     correct = np.stack([_correct(result, labels) for result in compared])

@@ -1,14 +1,47 @@
 """A projection that is saved is a run: it evaluates as it did, and trains on."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 import contnet
+from contnet import ContinuousNet
+from contnet.commands import projections
+from contnet.invariance.plan import Plan
+from contnet.invariance.store import Store
+from contnet.invariance.study import study
 from contnet.ode.depth_time import Depth
 from contnet.runs.checkpoint import Record
 from tests.commands.projected import LAST, TRAINED, network_of
 from tests.conftest import Run
+from tests.invariance.results import subject
 from tests.outcomes import assert_same, load, rows
+
+
+@pytest.mark.parametrize(("n_right", "is_warned"), [(2, True), (15, False)])
+def test_a_projection_at_chance_is_saved_with_a_warning(
+    n_right: int,
+    is_warned: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    saved: list[str] = []
+    monkeypatch.setattr(projections, "_save", lambda *arguments: saved.append(str(arguments[2])))
+    plan = Plan(n_time_steps=[2], n_basis=[1], convergence=False)
+    found = study(subject(ContinuousNet(alpha=2, initial_time_d=2)), plan, Store(tmp_path))
+    (at,) = [i for i, result in enumerate(found.results) if result.projected]
+    results = list(found.results)
+    assert results[at].figures is not None
+    results[at] = replace(results[at], figures=replace(results[at].figures, accuracy=n_right / 20))
+    config = OmegaConf.create({"run_dir": str(tmp_path)})
+    projections.save_projections(config, plan, [replace(found, results=results)])
+    assert saved == ["piecewise_constant, 1 node"]
+    told = "piecewise_constant, 1 node is at chance: its accuracy is 10.0 %, and chance explains"
+    assert (told in caplog.text) == is_warned
 
 
 @pytest.mark.long

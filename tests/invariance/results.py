@@ -28,7 +28,7 @@ def result(
 ) -> Result:
     known: dict[str, Any] = (
         dict.fromkeys(Figures.__dataclass_fields__, 0.0)
-        | {"n_f_evals": n_f_evals, "n_accepted": None, "n_rejected": None}
+        | {"n_f_evals": n_f_evals, "n_accepted": None, "n_rejected": None, "measured": None}
         | figures
     )
     manifestation = Manifestation(SCHEMES[scheme], n)

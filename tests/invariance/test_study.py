@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from contnet import SCHEMES, ContinuousNet, ResNet
+from contnet.invariance.classes import chance_level
 from contnet.invariance.manifestation import applied, present
 from contnet.invariance.plan import Plan
 from contnet.invariance.store import Store
@@ -60,7 +61,7 @@ def test_a_study_that_was_stopped_goes_on_where_it_was(
     done, a.network.n_calls = a.network.n_calls, 0
     resumed = study(a, plan, store)
     assert 0 < a.network.n_calls < done
-    unlike = {"latency_ms"}
+    unlike = {"latency_ms", "measured"}
     for one, other in zip(resumed.results, through.results, strict=True):
         rows = (
             {key: value for key, value in r.row().items() if key not in unlike}
@@ -72,6 +73,23 @@ def test_a_study_that_was_stopped_goes_on_where_it_was(
     assert a.network.n_calls == 0
     study(subject("changed"), plan, store)
     assert a.network.n_calls > 0
+
+
+def test_a_latency_is_told_by_the_run_that_measured_it(
+    subject: Callable[..., Subject], tmp_path: Path
+) -> None:
+    first, second = Store(tmp_path), Store(tmp_path)
+    study(subject(), Plan(["euler"], [1], convergence=False), first)
+    plan = Plan(["euler"], [1, 4], recalibrate=True, convergence=False)
+    found = study(subject(), plan, second)
+    runs = [result.row()["measured"] for result in found.results]
+    # Two steps are those of training. Recalibrated rows share the latency of the same graph.
+    assert runs == [first.run, first.run, second.run] * 2
+
+
+def test_what_chance_explains_depends_on_the_classes_and_on_the_number_of_images() -> None:
+    assert chance_level(torch.arange(10_000) % 10) == pytest.approx(0.106)
+    assert chance_level(torch.tensor([0] * 90 + [1] * 10)) == pytest.approx(0.96)
 
 
 def test_a_damaged_file_in_the_store_is_computed_again(

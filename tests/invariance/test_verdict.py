@@ -126,3 +126,16 @@ def test_an_adaptive_scheme_that_failed_is_as_fine_as_its_order_says(
     verdict = judge(trained, [trained, failed], labels, tolerance=1)
     assert verdict.n_compared == n_compared
     assert verdict.loss == (100 if n_compared else None)
+
+
+def test_the_training_row_alone_is_no_verdict_with_other_statistics_either() -> None:
+    labels = torch.zeros(100, dtype=torch.long)
+    trained = result("euler", 2, labels)
+    recalibrated = replace(result("euler", 2, labels + 1), recalibrated=True, seen=True)
+    alone = judge(trained, [recalibrated], labels, tolerance=1)
+    assert (alone.invariant, alone.interval, alone.n_compared) == (None, None, 0)
+    assert str(alone).startswith("no verdict: nothing at least as fine")
+    seen, unseen = judge_seen_and_unseen(trained, [recalibrated], labels, tolerance=1)
+    assert (seen.invariant, unseen.invariant) == (None, None)
+    finer = replace(result("euler", 4, labels), recalibrated=True)
+    assert judge(trained, [recalibrated, finer], labels, tolerance=1).loss == 100
