@@ -51,6 +51,10 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    return sorted(["__version__", *__all__])
+
+
 def __getattr__(name: str) -> Any:
     # Names are imported on first use: a typing error in a command is reported before torch is
     # imported.

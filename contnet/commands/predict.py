@@ -26,7 +26,7 @@ def main(config: DictConfig, job: Job) -> None:
     set_manifestation(network, config)
     files = images_of(config.images, network)
     with config_errors(""):
-        decoding = Decoding(config.batch_size, config.num_workers, config.invert)
+        decoding = Decoding(config.batch_size, config.num_workers, config.strokes)
     folder = Path(config.run_dir)
     shown, confusion = Shown(network.classes), Confusion(network.classes)
     with (

@@ -1,6 +1,6 @@
 """The way from an image to the input of a network, as the network was trained."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -96,8 +96,14 @@ class Preprocessing:
             return self._checked(images)
         return torch.stack([self._image(image) for image in (images if several else [images])])
 
-    def decode(self, file: Path) -> Tensor | str:
+    def decode(
+        self, file: Path, change: Callable[[Image.Image], Image.Image] | None = None
+    ) -> Tensor | str:
         """Return the image in a file as a tensor (C, H, W), or the reason why it cannot be read.
+
+        Args:
+            file: the file.
+            change: a function of the decoded image in RGB, before it is resized.
 
         Raises:
             ValueError: if the network takes no images in files: see `batch`.
@@ -105,7 +111,8 @@ class Preprocessing:
         self.check_takes_files(file)
         try:
             with quiet_pillow():
-                return self._of_pillow(decoded(file))
+                image = decoded(file)
+                return self._of_pillow(image if change is None else change(image))
         except UnreadableError as error:
             return str(error)
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from contnet import arguments
-from contnet.data.preprocessing import PIXELS, Preprocessing
+from contnet.data.preprocessing import Preprocessing
+from contnet.serving.strokes import only_strokes
 from contnet.serving.trained import TrainedNetwork
 
 Decoded = Tensor | str
@@ -44,7 +45,7 @@ class Decoding:
     Args:
         batch_size: files in a batch.
         num_workers: processes that decode files; 0 decodes them in the one that predicts.
-        invert: take the negative of each image, for a network that was trained on negatives.
+        strokes: take the strokes in each image alone: see `contnet.serving.strokes`.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -52,12 +53,12 @@ class Decoding:
 
     batch_size: int = 256
     num_workers: int = 0
-    invert: bool = False
+    strokes: bool = False
 
     def __post_init__(self) -> None:
         arguments.integer("batch_size", self.batch_size, minimum=1)
         arguments.integer("num_workers", self.num_workers, minimum=0)
-        arguments.boolean("invert", self.invert)
+        arguments.boolean("strokes", self.strokes)
 
     def n_batches(self, n_files: int) -> int:
         """Return the number of batches of so many files."""
@@ -75,7 +76,7 @@ def predict_files(
         decoding: how they become batches.
     """
     loader: DataLoader[Any] = DataLoader(
-        _Files(files, network.preprocessing, invert=decoding.invert),
+        _Files(files, network.preprocessing, strokes=decoding.strokes),
         decoding.batch_size,
         num_workers=min(decoding.num_workers, decoding.n_batches(len(files)) - 1),
         collate_fn=list,  # images that cannot be read are no tensors
@@ -89,18 +90,17 @@ def predict_files(
 
 class _Files(Dataset[Any]):
     def __init__(
-        self, files: Sequence[Path], preprocessing: Preprocessing, *, invert: bool
+        self, files: Sequence[Path], preprocessing: Preprocessing, *, strokes: bool
     ) -> None:
         self.files = files
         self.preprocessing = preprocessing
-        self.invert = invert
+        self.change = only_strokes if strokes else None
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Decoded:
-        image = self.preprocessing.decode(self.files[index])
-        return PIXELS - image if self.invert and isinstance(image, Tensor) else image
+        return self.preprocessing.decode(self.files[index], self.change)
 
 
 def _rows(network: TrainedNetwork, paths: Sequence[Path], batch: Sequence[Decoded]) -> list[Row]:

@@ -3,12 +3,14 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from contnet.serving.report import Confusion, PredictionsFile
 from contnet.serving.stream import Decoding, Row, predict_files
+from contnet.serving.strokes import only_strokes
 from tests.serving.made import CLASSES, NETWORKS, images, trained
 
 
@@ -42,11 +44,25 @@ def test_files_are_predicted_in_order_and_unreadable_ones_have_a_reason(
         assert [row.probability, row.next_probability] == pytest.approx(values.tolist(), rel=1e-5)
 
 
-def test_negatives_are_predicted_where_they_are_asked_for(files: list[Path]) -> None:
+def test_strokes_are_predicted_where_they_are_asked_for(files: list[Path]) -> None:
     net = trained(NETWORKS["post-activation"])
-    (first,), _ = (rows for rows in predict_files(net, files[:2], Decoding(1, invert=True)))
-    expected = net.predict(255 - images(1)).probabilities.max().item()
+    (first,), _ = (rows for rows in predict_files(net, files[:2], Decoding(1, strokes=True)))
+    with Image.open(files[0]) as image:
+        expected = net.predict(only_strokes(image)).probabilities.max().item()
     assert first.probability == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("ink", "paper"), [(40, 205), (250, 20)])
+def test_strokes_are_white_on_black_and_fill_a_square(ink: int, paper: int) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.normal(paper, 4, (60, 90))
+    pixels[10:50, 30:40] = ink  # a bar of 40 x 10 pixels
+    strokes = np.asarray(only_strokes(Image.fromarray(pixels.clip(0, 255).astype(np.uint8))))
+    expected = np.zeros((40, 40), dtype=np.uint8)
+    expected[:, 15:25] = 255
+    assert (strokes == expected).all()
+    blank = only_strokes(Image.new("RGB", (5, 7), "white"))
+    assert (blank.size, blank.getextrema()) == ((5, 7), (0, 0))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +70,7 @@ def test_negatives_are_predicted_where_they_are_asked_for(files: list[Path]) -> 
     [
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1"),
         ({"num_workers": -1}, "num_workers must be a whole number of at least 0"),
-        ({"invert": "no"}, "invert must be true or false"),
+        ({"strokes": "no"}, "strokes must be true or false"),
     ],
 )
 def test_settings_out_of_range_are_refused(arguments: dict[str, object], message: str) -> None:
