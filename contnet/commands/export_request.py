@@ -72,7 +72,9 @@ def output_folder(config: DictConfig) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"output must be a folder to write to; {error}") from error
+        raise ConfigError(
+            f"output must be a folder to write to, got {config.output!r}; {error.strerror}"
+        ) from error
     return folder
 
 
@@ -111,7 +113,10 @@ def _list(key: str, value: Any) -> list[Any]:
 
 def _scheme(value: Any) -> str:
     if value in scheme_names() and value not in SCHEMES:
-        raise ConfigError(_unrolled(value))
+        raise ConfigError(
+            f"scheme must be one of {', '.join(SCHEMES)}, got {value!r}: its steps depend on the "
+            "state; a file holds fixed ones"
+        )
     return arguments.one_of("scheme", value, SCHEMES)
 
 
@@ -119,13 +124,6 @@ def _steps(value: Any) -> int:
     if arguments.integer("n_time_steps", value, minimum=1) > MOST_STEPS:
         raise ConfigError(f"n_time_steps must be at most {MOST_STEPS}, got {value}")
     return int(value)
-
-
-def _unrolled(name: str) -> str:
-    return (
-        f"scheme must be one of {', '.join(SCHEMES)}, got {name!r}: its steps depend on the state; "
-        "a file holds fixed ones"
-    )
 
 
 def _choice(config: DictConfig) -> Manifestation:
@@ -187,5 +185,7 @@ def _check_steps(network: TrainedNetwork) -> None:
     for block in depth.blocks if depth else ():
         if block.settings.grid is None:
             raise ConfigError(
-                f"{_unrolled(block.scheme.name)}; give scheme=euler n_time_steps=4, for example"
+                f"scheme must be given: the network was trained with {block.scheme.name}, whose "
+                "steps depend on the state; a file holds fixed ones, as of scheme=euler "
+                "n_time_steps=4"
             )

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 MOST_F_EVALS = 2000
 """Rate evaluations of a graph that is not too long to be traced and loaded in seconds."""
 
-HEADINGS = ("file", "size", "differs by", "same", "accuracy", "ms, 1", f"ms, {BATCH}")
+HEADINGS = ("file", "size", "differs", "same", "accuracy", "ms, 1", f"ms, {BATCH}")
 
 
 def warn_of_long_graphs(network: TrainedNetwork, form: Format, settings: Sequence[Setting]) -> None:
@@ -61,8 +61,8 @@ def show(
     """Show a table of files, and where they are."""
     table = Table(
         title=f"computed by {form.runtime}, {config.precision}",
-        caption=f"{sample.source}; logits differ from contnet's in float32; same: share of equal "
-        f"classes; ms: milliseconds an image, alone and in a batch of {BATCH}",
+        caption=f"{sample.source}; differs: of a logit from contnet's in float32; same: share "
+        f"of equal classes; ms: milliseconds an image, alone and in a batch of {BATCH}",
     )
     for heading in HEADINGS:
         left = heading == "file"
@@ -73,7 +73,7 @@ def show(
             overflow="fold" if left else "ellipsis",
         )
     for one in exported:
-        table.add_row(*_cells(one))
+        table.add_row(*_cells(one, config.precision))
     console = Console()
     console.print(table)
     folder = relative(exported[0].path.parent, start)
@@ -81,18 +81,22 @@ def show(
     console.print(f"written to {folder}: {names}", markup=False, soft_wrap=True, highlight=False)
 
 
-def _cells(one: Exported) -> tuple[str, ...]:
+def _cells(one: Exported, precision: str) -> tuple[str, ...]:
     parity = one.parity
     return (
-        one.path.name,
+        one.path.stem.removesuffix(f"_{precision}"),  # the title says it
         _size(one.path.stat().st_size),
-        f"{parity.difference:.1e}",
+        f"{parity.difference:.1e}" if parity.difference else "0",
         f"{100 * parity.equal_classes:.1f} %",
         "-" if parity.accuracy is None else f"{100 * parity.accuracy:.2f} %",
-        f"{parity.ms_single:.2f}",
-        f"{parity.ms_batch:.3f}",
+        _milliseconds(parity.ms_single),
+        _milliseconds(parity.ms_batch),
     )
 
 
 def _size(n_bytes: int) -> str:
     return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.0f} kB"
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

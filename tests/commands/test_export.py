@@ -131,7 +131,7 @@ def test_a_network_is_prepared_in_float32_and_projected() -> None:
         (
             "adaptive",
             [],
-            "got 'dopri5': its steps depend on the state, and a file holds fixed ones",
+            "scheme must be given: the network was trained with dopri5, whose",
         ),
         ("Legendre", ["project.n_basis=0"], "project.n_basis must be a whole number of at least 1"),
         ("Legendre", ["project.basis=hat"], "project.basis must be one of piecewise_constant"),
