@@ -23,8 +23,16 @@ STYLE: Any = {
 }
 """Settings of matplotlib for every picture."""
 
+WIDTH = 6.4
+"""The width of a picture in inches: at 600 pixels its letters can be read."""
+
 PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g}")
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
+
+
+def verbatim(text: str) -> str:
+    """Return a text for a picture in which a dollar is a dollar, and begins no formula."""
+    return text.replace("$", r"\$")
 
 
 def saved(figure: Figure, kind: str) -> bytes:

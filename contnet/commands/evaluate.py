@@ -44,7 +44,6 @@ def main(config: DictConfig, job: Job) -> None:
         studies,
         compared,
         folder=Path(config.run_dir),
-        tolerance=plan.tolerance,
         budget=request.budget,
         root=config.dataset.root,
     )

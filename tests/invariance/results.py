@@ -1,14 +1,21 @@
 """Subjects, outcomes and results that are made up."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from contnet import SCHEMES
+from contnet import SCHEMES, ContinuousNet
+from contnet.invariance.convergence import Convergence
 from contnet.invariance.outcome import Batches, Outcome
 from contnet.invariance.result import Figures, Result
+from contnet.invariance.study import Study
 from contnet.invariance.subject import Conditions, Subject
+from contnet.invariance.verdict import Verdict
+from contnet.ode import statistics
+from contnet.ode.depth_time import depth_time
 from contnet.ode.manifestation import Manifestation
 
 EULER_2 = Manifestation(SCHEMES["euler"], 2)
@@ -34,6 +41,39 @@ def result(
     manifestation = Manifestation(SCHEMES[scheme], n)
     filled = None if predictions is None else Figures(**known)
     return Result("a.ckpt", manifestation, False, False, 1, figures=filled, predictions=predictions)
+
+
+def study_of(
+    name: str,
+    results: Sequence[Result],
+    seen: Sequence[Manifestation] = (),
+    convergence: Sequence[Convergence] = (),
+    n_classes: int = 10,
+) -> Study:
+    """Return the study of a network with these results, the first of which is as trained."""
+    trained = replace(results[0], trained=True)
+    network = ContinuousNet(alpha=1, initial_time_d=1)
+    depth = depth_time(network)
+    assert depth is not None
+    depth.set_manifestation(trained.manifestation.scheme, trained.manifestation.n_time_steps)
+    statistics.provide(network, seen)
+    about = replace(subject(network), run=name, classes=[f"class {i}" for i in range(n_classes)])
+    worst = results[len(results) // 2]
+    verdict = Verdict(False, len(results) - 1, worst=str(worst), loss=2.0, interval=(1.0, 3.5))
+    return Study(
+        about,
+        trained,
+        [trained, *results[1:]],
+        verdict=verdict,
+        unseen_verdict=None,
+        recalibrated_verdict=None,
+        recalibrated_unseen_verdict=None,
+        convergence=convergence,
+        class_accuracy=torch.rand(len(results), n_classes),
+        tolerance=1.0,
+        n_images=20,
+        chance=0.2,
+    )
 
 
 def subject(network: nn.Module, identity: str = "") -> Subject:

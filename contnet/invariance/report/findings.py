@@ -27,12 +27,8 @@ def findings(study: Study, budget: Budget | None, root: str | None) -> Iterator[
     if not study.is_continuous:
         yield "a network without depth-time has nothing to sweep; evaluated as it is"
         return
-    for verdict in (study.verdict, study.unseen_verdict):
-        if verdict is not None:
-            yield in_words(verdict)
-    for verdict in (study.recalibrated_verdict, study.recalibrated_unseen_verdict):
-        if verdict is not None:
-            yield f"recalibrated: {in_words(verdict)}"
+    for verdict, recalibrated in study.verdicts:
+        yield f"{'recalibrated: ' if recalibrated else ''}{in_words(verdict)}"
     yield from _slopes(study.convergence)
     if budget is not None:
         yield from _choice(study, budget, root)

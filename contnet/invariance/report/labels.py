@@ -1,6 +1,6 @@
-"""Labels of points that keep clear of each other, of the points and of a line through them."""
+"""Labels of points that keep clear of each other, of the points and of lines through them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import cos, hypot, radians, sin
@@ -23,7 +23,7 @@ ANGLES = (90, 270, 60, 120, 240, 300, 30, 150, 210, 330, 0, 180)
 NEXT_TO_IT = 15
 """The largest distance in points of a label that needs no line to its point."""
 
-FONT_SIZE = 7
+FONT_SIZE = 7.5
 
 MARKER = 4.0
 """Half the size of a marker, in points."""
@@ -46,8 +46,17 @@ class Label:
     weight: str = "normal"
 
 
+def settle(figure: Figure) -> None:
+    """Give the axes of a figure their final sizes, so that labels can be placed in them."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
 def place_labels(
-    ax: Axes, labels: Sequence[Label], points: Sequence[Point], line: Sequence[Point] = ()
+    ax: Axes,
+    labels: Sequence[Label],
+    points: Sequence[Point],
+    lines: Iterable[Sequence[Point]] = (),
 ) -> None:
     """Write labels next to their points, each at the nearest place that is free.
 
@@ -58,14 +67,15 @@ def place_labels(
         ax: axes that have their final size and limits.
         labels: the labels, in order of importance.
         points: points that no label may cover.
-        line: corners of a line that no label may cover.
+        lines: corners of lines that no label may cover.
     """
     figure = ax.get_figure()
     assert isinstance(figure, Figure)
     renderer = FigureCanvasAgg(figure).get_renderer()
     scale = figure.dpi / 72
     taken = [_around(x, y, MARKER * scale) for x, y in ax.transData.transform(list(points))]
-    taken += [_around(x, y, scale) for x, y in _dense(ax.transData.transform(list(line)))]
+    for line in lines:
+        taken += [_around(x, y, scale) for x, y in _dense(ax.transData.transform(list(line)))]
     for label in labels:
         (origin,) = ax.transData.transform([label.point])
         size = _size(ax, label, renderer)

@@ -1,137 +1,136 @@
-"""The picture of accuracy over latency, and the line of one set of weights in it."""
+"""The picture of accuracy over latency: a line for each set of weights."""
 
 from collections.abc import Iterable, Sequence
-from functools import partial
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
-from contnet.invariance.report.grid import draw_grid
 from contnet.invariance.report.groups import by_scheme
-from contnet.invariance.report.labels import Label, place_labels
+from contnet.invariance.report.labels import Label, place_labels, settle
+from contnet.invariance.report.legend import add_legend
 from contnet.invariance.report.look import (
     draw_ring,
     hollow,
-    label,
     scheme_look,
-    short_effort,
     short_name,
+    statistics_handles,
+    title,
 )
 from contnet.invariance.report.references import draw_references
+from contnet.invariance.report.ticks import accuracy_axis, log_axis
 from contnet.invariance.result import Figures, Result, measured
 from contnet.invariance.study import Study
-from contnet.look import PLAIN
+from contnet.look import WIDTH, verbatim
+
+ONE = "one set of weights"
 
 Point = tuple[float, float]
 """Latency in milliseconds per image, and accuracy."""
 
-LINE: Any = {"color": "0.15", "linewidth": 2.2, "zorder": 2}
-"""The look of the line of one set of weights."""
+SET = "0.15"
+"""The colour of a network that was trained in a set of manifestations. Others have that of their
+scheme."""
 
 
 def draw_latency(studies: Sequence[Study], references: Sequence[Study] = ()) -> Figure:
-    """Draw accuracy over latency, with a panel for each study and a point for each variant.
+    """Draw accuracy over latency, with a line for each study and a point for each reference.
 
-    A line joins the variants that no other one beats in both. For a network that was trained in a
-    set of manifestations, it joins those of the set, and all others are pale. References are points
-    with their names.
+    A line joins the variants of one set of weights that no other one beats in both. For a network
+    that was trained in a set of manifestations, these are of the set. The other variants of a
+    single study are pale.
     """
-    return draw_grid(
-        studies,
-        partial(_draw, references=references),
-        partial(_write_names, references=references),
-    )
-
-
-def _draw(study: Study, ax: Axes, references: Sequence[Study]) -> None:
-    if study.has_training_set:
-        _draw_line_of_set(ax, study)
+    figure = Figure(figsize=(WIDTH, 4.9))
+    figure.set_layout_engine("constrained")
+    ax = figure.subplots()
+    for study in studies:
+        name = title(study).replace(", ", "\n", 1)
+        _draw_line(ax, study, name if len(studies) > 1 else ONE)
+    results = [r for study in studies for r in study.unprojected]
+    for group in by_scheme(results):
+        look = {**scheme_look(group.name), "linestyle": "", "markersize": 5}
+        ax.plot([], [], label=verbatim(group.name), **look)
+        if len(studies) == 1:
+            places = [_place(figures) for _, figures in group.members]
+            look |= hollow(recalibrated=group.recalibrated)
+            ax.plot(*zip(*places, strict=True), alpha=0.35, zorder=2, **look)
     draw_references(ax, references, lambda reference: _place(reference.trained_figures)[0])
-    for group in by_scheme(study.unprojected):
-        look = {**scheme_look(group.name), **hollow(recalibrated=group.recalibrated)}
-        look |= {"linestyle": "", "markersize": 5}
-        ax.plot([], [], label=label(group.name, recalibrated=group.recalibrated), **look)
-        pale = 0.3 if study.has_training_set else 1
-        places = [_place(figures) for _, figures in group.members]
-        ax.plot(*zip(*places, strict=True), alpha=pale, **look)
-    if study.has_training_set:
-        _set_up(ax, study)
-    else:
-        draw_front(ax, study, study.unprojected)
+    for study in studies:
+        draw_ring(ax, *_place(study.trained_figures))
+    set_up_latencies(ax, [*studies, *references])
+    if len(studies) == 1:
+        ax.set_title(title(studies[0]), fontsize=9)
+    add_legend(figure, statistics_handles(results) if len(studies) == 1 else ())
+    settle(figure)
+    _write_names(ax, studies, references)
+    return figure
 
 
-def _draw_line_of_set(ax: Axes, study: Study) -> None:
-    """Draw the Pareto front of the manifestations that a network was trained in."""
-    front = _front_of_set(study)
+def _draw_line(ax: Axes, study: Study, label: str) -> None:
+    """Draw the Pareto front of the variants of one set of weights."""
+    front = _front(study)
     places = [_place(figures) for _, figures in front]
-    ax.plot(*zip(*places, strict=True), label="one set of weights", **LINE)
+    width = 2.4 if study.has_training_set else 1.4
+    colour = _colour(study)
+    ax.plot(*zip(*places, strict=True), label=label, color=colour, linewidth=width, zorder=3)
     for (result, _), place in zip(front, places, strict=True):
         look = scheme_look(result.manifestation.name or "")
-        ax.plot(*place, color=look["color"], marker=look["marker"], markersize=7, zorder=3)
+        look |= {"linestyle": "", "markersize": 7 if study.has_training_set else 5}
+        ax.plot(*place, zorder=4, **look, **hollow(recalibrated=result.recalibrated))
 
 
-def _front_of_set(study: Study) -> list[tuple[Result, Figures]]:
-    seen = measured(r for r in study.unprojected if r.seen and not r.recalibrated)
-    front = pareto_front([_place(figures) for _, figures in seen])
-    return sorted(
-        (one for one in seen if _place(one[1]) in front), key=lambda one: one[1].latency_ms
-    )
+def _colour(study: Study) -> str:
+    name = study.trained.manifestation.name or ""
+    return SET if study.has_training_set else str(scheme_look(name)["color"])
 
 
-def _write_names(study: Study, ax: Axes, references: Sequence[Study]) -> None:
-    """Write the names of the references into a panel, and those of the line, or of all points."""
-    drawn = measured(study.unprojected)
-    others = [(reference.trained, reference.trained_figures) for reference in references]
-    front = _front_of_set(study) if study.has_training_set else []
-    labels = [Label(short_name(r), _place(f), LINE["color"], "bold") for r, f in front]
+def _front(study: Study) -> list[tuple[Result, Figures]]:
+    """Return the variants of a line, the quickest first."""
+    shown = study.unprojected
+    if study.has_training_set:
+        shown = [r for r in shown if (r.seen or r.trained) and not r.recalibrated]
+    front = pareto_front([_place(figures) for _, figures in measured(shown)])
+    found = [one for one in measured(shown) if _place(one[1]) in front]
+    return sorted(found, key=lambda one: one[1].latency_ms)
+
+
+def _write_names(ax: Axes, studies: Sequence[Study], references: Sequence[Study]) -> None:
+    """Write the manifestations next to the points, those of lines first."""
+    fronts = [_front(study) for study in studies]
+    labels = [
+        Label(
+            short_name(r), _place(f), _colour(study), "bold" if study.has_training_set else "normal"
+        )
+        for study, front in zip(studies, fronts, strict=True)
+        for r, f in front
+        if not r.recalibrated
+    ]
     labels += [
         Label(short_name(r), _place(f), scheme_look(r.manifestation.name or "")["color"])
-        for r, f in others
+        for r, f in ((one.trained, one.trained_figures) for one in references)
     ]
-    if not front:
-        labels += [
-            Label(short_effort(r), _place(f), "0.35") for r, f in drawn if not r.recalibrated
-        ]
-    points = [_place(figures) for _, figures in (*drawn, *others)]
-    place_labels(ax, labels, points, [_place(figures) for _, figures in front])
+    points = [_place(one.trained_figures) for one in references]
+    points += [_place(figures) for front in fronts for _, figures in front]
+    if len(studies) == 1:
+        rest = [(r, f) for r, f in measured(studies[0].unprojected) if _place(f) not in points]
+        points += [_place(f) for _, f in rest]
+        labels += [Label(short_name(r), _place(f), "0.45") for r, f in rest if not r.recalibrated]
+    place_labels(ax, labels, points, [[_place(f) for _, f in front] for front in fronts])
 
 
 def _place(figures: Figures) -> Point:
     return figures.latency_ms, figures.accuracy
 
 
-def draw_front(ax: Axes, study: Study, results: Sequence[Result]) -> list[Point]:
-    """Draw the Pareto front of results, the ring as trained and an axis of latencies.
-
-    Returns:
-        The points of the front.
-    """
-    front = pareto_front(
-        [(figures.latency_ms, figures.accuracy) for _, figures in measured(results)]
-    )
-    ax.plot(
-        *zip(*front, strict=True),
-        label="Pareto front",
-        color="0.45",
-        linewidth=1,
-        drawstyle="steps-post",
-        zorder=1,
-    )
-    draw_ring(ax, study.trained_figures.latency_ms, study.trained_figures.accuracy)
-    _set_up(ax, study)
-    return front
-
-
-def _set_up(ax: Axes, study: Study) -> None:
-    ax.set_xscale("log")
+def set_up_latencies(ax: Axes, studies: Sequence[Study]) -> None:
+    """Set up the axes of a picture of accuracy over latency."""
     ax.margins(0.1)  # room for names
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-    ax.xaxis.set_major_formatter(PLAIN)
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    batch_size = study.trained_figures.batch_size
-    ax.set_xlabel(f"latency (ms per image, batches of {batch_size})")
+    log_axis(ax, "x")
+    accuracy_axis(ax)
+    batch_sizes = sorted({study.trained_figures.batch_size for study in studies})
+    of_several = {f.measured for study in studies for _, f in measured(study.results)}
+    earlier = ", some measured in an earlier run" if len(of_several) > 1 else ""
+    size = " or ".join(map(str, batch_sizes))
+    ax.set_xlabel(f"latency (ms per image, batches of {size}{earlier})")
 
 
 def pareto_front(points: Iterable[Point]) -> list[Point]:

@@ -2,19 +2,20 @@
 
 A scheme has a colour, a marker and a dash. A basis has a colour and a marker. The position of its
 name in `SCHEMES`, among the adaptive schemes or in `BASES` selects them from cycles. The cycles of
-colours and markers differ in length, so that a pair does not return soon. Recalibrated results have
-hollow markers.
+colours and markers differ in length, so that a pair does not return soon. Filled markers are
+results with batch norm as trained, hollow ones with batch norm recalibrated.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from contnet.invariance.result import Result
 from contnet.invariance.study import Study
-from contnet.look import COLOURS, MARKERS
+from contnet.look import COLOURS, MARKERS, verbatim
 from contnet.ode.bases import BASES
 from contnet.ode.schemes import ADAPTIVE_SCHEMES, SCHEMES, TORCHDIFFEQ_SCHEMES
 
@@ -28,10 +29,10 @@ ADAPTIVE_DASHES = ("--", "-.", "--", "-.", "--", "-.")
 BASIS_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00")
 BASIS_MARKERS = ("o", "s", "^", "D", "v")
 
-MILLIONS = FuncFormatter(lambda value, _: f"{value / 1e6:.2f} M")
+COUNTS = FuncFormatter(lambda value, _: f"{value / 1e6:g} M" if value >= 1e6 else f"{value:,g}")
 
-LONGEST_PATH = 48
-"""The length in characters from which on the path of a checkpoint is cut in a title."""
+LONGEST_NAME = 32
+"""The length in characters from which on the name of a run is cut."""
 
 
 def scheme_look(name: str) -> dict[str, Any]:
@@ -64,22 +65,34 @@ def hollow(*, recalibrated: bool) -> dict[str, Any]:
     return {"markerfacecolor": "white"} if recalibrated else {}
 
 
-def label(name: str, *, recalibrated: bool) -> str:
-    """Return the label of a scheme or basis in the legend."""
-    return f"{name}, recalibrated" if recalibrated else name
+def statistics_handles(results: Iterable[Result]) -> Iterator[tuple[Line2D, str]]:
+    """Yield handles of a legend that say what filled and hollow markers are, if there are both."""
+    if any(result.recalibrated for result in results):
+        look: Any = {"marker": "o", "linestyle": "", "color": "0.4", "markersize": 5}
+        yield Line2D([], [], **look), "filled: batch norm as trained"
+        yield Line2D([], [], markerfacecolor="white", **look), "hollow: batch norm recalibrated"
+
+
+def short(name: str) -> str:
+    """Return the name of a run, cut at its beginning if it is long, for a picture."""
+    return verbatim(name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}")
 
 
 def title(study: Study) -> str:
-    """Return the title of a picture of one network: its checkpoint and its training."""
-    path = study.subject.name
-    name = path if len(path) < LONGEST_PATH else f"..{path[2 - LONGEST_PATH :]}"
-    return f"{name}\ntrained with {study.trained_with}"
+    """Return the title of a picture of one network: its run, accuracy and training."""
+    accuracy = f"{100 * study.trained_figures.accuracy:.1f} %"
+    return f"{short(study.subject.title)}: {accuracy}, {verbatim(trained(study))}"
+
+
+def trained(study: Study) -> str:
+    """Say what a network was trained with: `trained for 12 manifestations`."""
+    return f"trained {'for' if study.has_training_set else 'with'} {study.trained_with}"
 
 
 def short_name(result: Result) -> str:
     """Return the manifestation of a result, to write next to a point: `euler 2`."""
     name = result.manifestation.name
-    return "no depth-time" if name is None else f"{name} {short_effort(result)}"
+    return "no depth-time" if name is None else verbatim(f"{name} {short_effort(result)}")
 
 
 def short_effort(result: Result) -> str:

@@ -19,7 +19,7 @@ def pictures(
 ) -> Iterator[tuple[str, Figure]]:
     """Yield the pictures of studies, each with its name.
 
-    `accuracy` and `latency` show all networks that have a depth-time. `projection`, `convergence`
+    `latency` and `accuracy` show all networks that have a depth-time. `projection`, `convergence`
     and `classes` show one network; with several studies, the number of the study follows the name.
 
     Args:
@@ -29,8 +29,8 @@ def pictures(
     continuous = [study for study in studies if study.is_continuous]
     with mpl.rc_context(STYLE):
         if continuous:
-            yield "accuracy", draw_accuracy(continuous, references)
             yield "latency", draw_latency(continuous, references)
+            yield "accuracy", draw_accuracy(continuous, references)
         for number, study in enumerate(studies):
             suffix = f"-{number}" if len(studies) > 1 else ""
             for name, figure in _of_one_network(study, references):
@@ -42,6 +42,6 @@ def _of_one_network(study: Study, references: Sequence[Study]) -> Iterator[tuple
         yield "projection", draw_projection(study, references)
     if study.convergence:
         yield "convergence", draw_convergence(study)
-    compared = [result for result in study.results if result.figures and not result.trained]
-    if study.is_continuous and compared:
-        yield "classes", draw_classes(study)
+    classes = draw_classes(study)
+    if study.is_continuous and classes is not None:
+        yield "classes", classes

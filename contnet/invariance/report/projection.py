@@ -5,23 +5,25 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 from contnet.invariance.report.groups import Group, by_basis
-from contnet.invariance.report.latency import draw_front
+from contnet.invariance.report.labels import Label, place_labels, settle
+from contnet.invariance.report.latency import Point, pareto_front, set_up_latencies
+from contnet.invariance.report.legend import add_legend
 from contnet.invariance.report.look import (
-    MILLIONS,
+    COUNTS,
     basis_look,
     draw_ring,
     hollow,
-    label,
     short_effort,
+    statistics_handles,
     title,
 )
 from contnet.invariance.report.references import draw_references
+from contnet.invariance.report.ticks import log_axis
 from contnet.invariance.result import measured
 from contnet.invariance.study import Study
-from contnet.look import PERCENT
+from contnet.look import WIDTH, verbatim
 
 
 def draw_projection(study: Study, references: Sequence[Study] = ()) -> Figure:
@@ -31,18 +33,24 @@ def draw_projection(study: Study, references: Sequence[Study] = ()) -> Figure:
     right panel numbers of nodes and steps stand next to the points on the Pareto front. References
     are crosses in both.
     """
-    figure = Figure(figsize=(10.4, 4.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4.2))
+    figure.set_layout_engine("constrained")
     by_parameters, by_latency = figure.subplots(1, 2, sharey=True)
     for group in by_basis(study.results):
         _draw_over_latency(by_latency, group)
         _draw_over_parameters(by_parameters, group, study)
     draw_references(by_parameters, references, lambda one: one.trained.parameters)
     draw_references(by_latency, references, lambda one: one.trained_figures.latency_ms)
-    _set_up_parameters(by_parameters, study)
-    _draw_priced_front(by_latency, study)
-    figure.legend(*by_latency.get_legend_handles_labels(), loc="outside right center")
-    heading = f"{title(study)}; projected without training (numbers: nodes/steps)"
-    figure.suptitle(heading, fontsize=9)
+    draw_ring(by_parameters, study.trained.parameters, study.trained_figures.accuracy)
+    draw_ring(by_latency, study.trained_figures.latency_ms, study.trained_figures.accuracy)
+    front = _draw_front(by_latency, study)
+    _set_up(by_parameters, by_latency, study, references)
+    add_legend(figure, statistics_handles(study.results))
+    figure.suptitle(
+        f"{title(study)}\nprojected without training (numbers: nodes/steps)", fontsize=8
+    )
+    settle(figure)
+    _write_names(by_latency, study, front)
     return figure
 
 
@@ -52,7 +60,7 @@ def _look(group: Group) -> dict[str, Any]:
 
 def _draw_over_latency(ax: Axes, group: Group) -> None:
     points = [(figures.latency_ms, figures.accuracy) for _, figures in group.members]
-    name = label(group.name, recalibrated=group.recalibrated)
+    name = verbatim(group.name)
     ax.plot(*zip(*points, strict=True), linestyle="", label=name, **_look(group))
 
 
@@ -73,27 +81,31 @@ def _draw_over_parameters(ax: Axes, group: Group, study: Study) -> None:
     )
 
 
-def _set_up_parameters(ax: Axes, study: Study) -> None:
-    draw_ring(ax, study.trained.parameters, study.trained_figures.accuracy)
-    ax.set_xscale("log", base=2)
-    ax.set_xticks(sorted({result.parameters for result in study.results}))
-    ax.xaxis.set_major_formatter(MILLIONS)
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.tick_params(axis="x", rotation=45)
-    ax.yaxis.set_major_formatter(PERCENT)
-    ax.set_xlabel(f"parameters; lines: with {study.trained.manifestation}")
-    ax.set_ylabel("test accuracy (%)")
+def _draw_front(ax: Axes, study: Study) -> list[Point]:
+    front = pareto_front([(f.latency_ms, f.accuracy) for _, f in measured(study.results)])
+    look: Any = {"color": "0.45", "linewidth": 1, "drawstyle": "steps-post", "zorder": 1}
+    ax.plot(*zip(*front, strict=True), label="nothing is quicker and better", **look)
+    return front
 
 
-def _draw_priced_front(ax: Axes, study: Study) -> None:
-    front = draw_front(ax, study, study.results)
-    for result, figures in measured(study.results):
-        point = (figures.latency_ms, figures.accuracy)
-        if point in front and result.basis is not None:
-            ax.annotate(
-                f"{result.basis.n_basis}/{short_effort(result)}",
-                point,
-                fontsize=7,
-                xytext=(5, 4),
-                textcoords="offset points",
-            )
+def _set_up(
+    by_parameters: Axes, by_latency: Axes, study: Study, references: Sequence[Study]
+) -> None:
+    set_up_latencies(by_latency, [study, *references])
+    by_latency.set_ylabel("")
+    by_latency.set_xlabel(by_latency.get_xlabel().replace(" (", "\n("))
+    by_parameters.margins(x=0.1)
+    log_axis(by_parameters, "x")
+    by_parameters.xaxis.set_major_formatter(COUNTS)
+    by_parameters.set_xlabel(f"parameters\n(lines: {verbatim(str(study.trained.manifestation))})")
+    by_parameters.set_ylabel("test accuracy (%)")
+
+
+def _write_names(ax: Axes, study: Study, front: Sequence[Point]) -> None:
+    drawn = [(r, (f.latency_ms, f.accuracy)) for r, f in measured(study.results)]
+    labels = [
+        Label(f"{result.basis.n_basis}/{short_effort(result)}", place, "0.15")
+        for result, place in drawn
+        if place in front and result.basis is not None
+    ]
+    place_labels(ax, labels, [place for _, place in drawn])

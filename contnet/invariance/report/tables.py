@@ -6,6 +6,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from contnet.invariance.report.columns import EARLIER, earlier, has_earlier
 from contnet.invariance.result import Figures, Result
 from contnet.invariance.study import Study
 from contnet.ode.basis import Basis
@@ -18,66 +19,81 @@ TO_THE_LEFT = ("theta(t)", "scheme")
 Recalibrated = Mapping[tuple[Basis | None, Manifestation], Figures | None]
 
 
-def results_table(study: Study) -> Table:
-    """Return the table of a study's results, recalibrated ones in a column of their own."""
+def results_table(study: Study, newest: str | None) -> Table:
+    """Return the table of a study's results, recalibrated ones in a column of their own.
+
+    A mark tells latencies that were not measured in the newest run.
+    """
     recalibrated = {(r.basis, r.manifestation): r.figures for r in study.results if r.recalibrated}
     projects = any(result.projected for result in study.results)
     headings = list(PROJECTED_HEADINGS if projects else HEADINGS)
     if recalibrated:
         headings.insert(headings.index("accuracy") + 1, "recal.")
-    table = Table(title=study.subject.name, caption=_legend(study, headings))
+    table = Table(title=escape(study.subject.title), caption=_legend(study, headings, newest))
     for heading in headings:
         justify: Any = "left" if heading in TO_THE_LEFT else "right"
         table.add_column(heading, justify=justify, no_wrap=True)
     for result in study.results:
         if not result.recalibrated:
-            cells = _cells(result, recalibrated, marked=study.has_training_set)
+            cells = _cells(result, recalibrated, newest, marked=study.has_training_set)
             table.add_row(*(cells.get(heading, "-") for heading in headings))
     return table
 
 
-def comparison_table(studies: Sequence[Study]) -> Table:
+def comparison_table(studies: Sequence[Study], newest: str | None) -> Table:
     """Return the table that compares networks as they were trained."""
     table = Table(
         title="comparison",
-        caption=_lost(studies),
+        caption=_lost(studies, newest),
     )
-    table.add_column("checkpoint", overflow="fold")
+    table.add_column("run", overflow="fold")
     table.add_column("trained with")
-    for heading in ("parameters", "accuracy", "lost", "invariant"):
+    for heading in ("params", "accuracy", "ms", "lost", "invariant"):
         table.add_column(heading, justify="right", no_wrap=True)
     for study in studies:
         verdict = study.verdict
         table.add_row(
-            escape(study.subject.name),
+            escape(study.subject.title),
             study.trained_with,
             f"{study.trained.parameters:,}",
             f"{study.trained_figures.accuracy:.4f}",
+            _milliseconds(study.trained_figures, newest),
             "-" if verdict.loss is None else f"{verdict.loss:.1f}",
             {True: "yes", False: "no", None: "-"}[verdict.invariant],
         )
     return table
 
 
-def _lost(studies: Sequence[Study]) -> str:
+def _lost(studies: Sequence[Study], newest: str | None) -> str:
     of_a_set = any(study.has_training_set for study in studies)
     more = ", or over those seen in training if these are several" if of_a_set else ""
-    return f"lost: largest loss over finer manifestations{more}, in percentage points"
+    lost = f"lost: largest loss over finer manifestations{more}, in percentage points"
+    return f"{lost}{_on_earlier(studies, newest)}"
 
 
-def _legend(study: Study, headings: Sequence[str]) -> str:
+def _on_earlier(studies: Sequence[Study], newest: str | None) -> str:
+    return f"; {EARLIER} measured in an earlier run" if has_earlier(studies, newest) else ""
+
+
+def _milliseconds(figures: Figures, newest: str | None) -> str:
+    return f"{figures.latency_ms:.3f}{earlier(figures, newest)}"
+
+
+def _legend(study: Study, headings: Sequence[str], newest: str | None) -> str:
     same = "same: share of images that get the same class as trained"
     parts = [
         "* as trained",
         *(["+ seen in training"] if study.has_training_set else []),
         *([same] if "same" in headings else []),
-        f"ms per image, {study.trained_figures.batch_size} at a time",
+        f"ms per image, {study.trained_figures.batch_size} at a time{_on_earlier([study], newest)}",
         *(["recal.: accuracy with batch norm recalibrated"] if "recal." in headings else []),
     ]
     return "; ".join(parts)
 
 
-def _cells(result: Result, recalibrated: Recalibrated, *, marked: bool) -> dict[str, str]:
+def _cells(
+    result: Result, recalibrated: Recalibrated, newest: str | None, *, marked: bool
+) -> dict[str, str]:
     """Return the cells of a row by their headings; cells that do not exist are left out."""
     manifestation = result.manifestation
     figures = recalibrated.get((result.basis, manifestation))
@@ -89,11 +105,11 @@ def _cells(result: Result, recalibrated: Recalibrated, *, marked: bool) -> dict[
         "scheme": " ".join([manifestation.name or "-", *marks]),
         "steps": steps if manifestation.rtol is None else f"{manifestation.rtol:.0e}",
         **({"recal.": f"{figures.accuracy:.4f}"} if figures else {}),
-        **_figures(result.figures),
+        **_figures(result.figures, newest),
     }
 
 
-def _figures(figures: Figures | None) -> dict[str, str]:
+def _figures(figures: Figures | None, newest: str | None) -> dict[str, str]:
     if figures is None:
         return {"accuracy": "failed"}
     return {
@@ -101,5 +117,5 @@ def _figures(figures: Figures | None) -> dict[str, str]:
         "loss": f"{figures.loss:.4f}",
         "accuracy": f"{figures.accuracy:.4f}",
         "same": f"{figures.same_prediction:.4f}",
-        "ms": f"{figures.latency_ms:.3f}",
+        "ms": _milliseconds(figures, newest),
     }

@@ -1,4 +1,4 @@
-"""The frame of the page: style, introduction, and a script that sorts tables."""
+"""The frame of the page: style, explanation, and a script that sorts tables."""
 
 from string import Template
 
@@ -14,11 +14,14 @@ PAGE = Template(
 <style>
 """
     + PAGE_STYLE
-    + """tr.trained td { font-weight: 600; }
+    + """table { font-size: 12.5px; }
+th, td { padding: .2rem .3rem; }
+tr.trained td { font-weight: 600; }
 td.failed { text-align: left; white-space: normal; }
-.scroll { overflow-x: auto; }
+img { width: 40rem; }
 .verdict {
   font-size: 17px; padding: .5rem .8rem; border-left: 5px solid #888; background: #f7f7f7;
+  overflow-wrap: anywhere;
 }
 .yes { border-color: #009e73; }
 .no { border-color: #d55e00; }
@@ -26,13 +29,13 @@ td.failed { text-align: left; white-space: normal; }
 </head>
 <body>
 <h1>Invariance study</h1>
+$body
+<h2>How to read this</h2>
 <p>A manifestation is the graph that a scheme and a number of steps make of one set of weights. A
 network is invariant if no manifestation at least as fine as the one it was trained with loses more
 than $tolerance percentage points of test accuracy. A network that was trained in a set of
 manifestations is judged in all of that set, and apart from it in all others. The row as trained is
 in bold. Click on a heading to sort.</p>
-$overview
-$sections
 <script>
 """
     + SORTING

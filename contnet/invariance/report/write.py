@@ -15,12 +15,14 @@ from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
 from contnet.invariance.budget import Budget
+from contnet.invariance.report.columns import newest_run
 from contnet.invariance.report.findings import findings
 from contnet.invariance.report.page import page
 from contnet.invariance.report.pictures import pictures
 from contnet.invariance.report.tables import comparison_table, results_table
 from contnet.invariance.study import Study
 from contnet.invariance.verdict import Verdict
+from contnet.look import saved
 from contnet.runs.folder import relative
 from contnet.runs.provenance import versions
 from contnet.runs.tables import write_csv
@@ -31,7 +33,6 @@ def report(
     references: Sequence[Study],
     *,
     folder: Path,
-    tolerance: float,
     budget: Budget | None = None,
     root: str | None = None,
 ) -> None:
@@ -41,7 +42,6 @@ def report(
         studies: the studies to report.
         references: studies of networks to compare with, evaluated as they were trained.
         folder: the folder to write to, which exists.
-        tolerance: the largest loss of an invariant network, in percentage points.
         budget: limits within which to choose a variant, if any.
         root: folder of the dataset, if it has one, for the command that evaluates that variant.
 
@@ -50,14 +50,15 @@ def report(
     """
     _write_data(folder, studies, references)
     images = _write_pictures(folder, studies, references)
-    (folder / "report.html").write_text(page(studies, images, tolerance))
+    (folder / "report.html").write_text(page(studies, references, images))
+    newest = newest_run([*studies, *references])
     console = Console()
     for study in studies:
-        console.print(results_table(study))
+        console.print(results_table(study, newest))
         for line in findings(study, budget, root):
             console.print(line, markup=False, soft_wrap=True, highlight=False)
     if len(studies) + len(references) > 1:
-        console.print(comparison_table([*studies, *references]))
+        console.print(comparison_table([*studies, *references], newest))
     written = "report.html, the pictures in it, and their data"
     console.print(f"written to {relative(folder)}: {written}", markup=False)
 
@@ -75,15 +76,15 @@ def _write_data(folder: Path, studies: Sequence[Study], references: Sequence[Stu
 def _write_pictures(
     folder: Path, studies: Sequence[Study], references: Sequence[Study]
 ) -> dict[str, str]:
-    """Write the pictures as PNG files and for TensorBoard, and return the files in base64."""
+    """Write the pictures as PNG and SVG files and for TensorBoard; return the SVG in base64."""
     images = {}
     with SummaryWriter(str(folder / "tensorboard")) as tensorboard:
         for name, figure in pictures(studies, references):
-            content = BytesIO()
-            figure.savefig(content, format="png")
-            (folder / f"{name}.png").write_bytes(content.getvalue())
-            images[name] = b64encode(content.getvalue()).decode()
-            with Image.open(content) as image:
+            files = {kind: saved(figure, kind) for kind in ("png", "svg")}
+            for kind, content in files.items():
+                (folder / f"{name}.{kind}").write_bytes(content)
+            images[name] = b64encode(files["svg"]).decode()
+            with Image.open(BytesIO(files["png"])) as image:
                 pixels = np.asarray(image.convert("RGB"))
             tensorboard.add_image(f"invariance/{name}", pixels, dataformats="HWC")
     return images
@@ -93,8 +94,12 @@ def _as_json(study: Study, *, reference: bool) -> dict[str, Any]:
     """Return the data of the tables and pictures."""
     return {
         "checkpoint": study.subject.name,
+        "run": study.subject.title,
         "reference": reference,
         "classes": list(study.subject.classes),
+        "machine": study.subject.machine,
+        "test_images": study.n_images,
+        "test_digest": study.subject.test_digest,
         "verdict": _verdict(study.verdict),
         "unseen_verdict": _verdict(study.unseen_verdict),
         "recalibrated_verdict": _verdict(study.recalibrated_verdict),

@@ -36,7 +36,7 @@ def test_labels_of_near_points_cover_neither_each_other_nor_a_point_nor_a_line()
     points += [(-1.0, -1.0), (1.0, 1.0)]
     line = sorted(points)
     ax = panel(points)
-    place_labels(ax, [Label(f"euler {i}", p, "k") for i, p in enumerate(points)], points, line)
+    place_labels(ax, [Label(f"euler {i}", p, "k") for i, p in enumerate(points)], points, [line])
     placed = boxes(ax)
     assert len(placed) >= 10
     assert not any(one.overlaps(other) for one, other in combinations(placed, 2))

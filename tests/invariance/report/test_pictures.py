@@ -61,13 +61,14 @@ def test_a_new_scheme_and_a_new_basis_are_drawn_in_every_picture(
     bases = Plan(n_time_steps=[2], recalibrate=True, bases=list(BASES))
     swept, projected = study(made, schemes, store), study(made, bases, store)
     legends = drawn([swept])
-    assert set(legends) == {"accuracy", "latency", "convergence", "classes"}
-    assert {"new", "new, recalibrated"} < set(legends["accuracy"])
+    # Random weights give each image the same class everywhere, so that no class changes.
+    assert set(legends) == {"accuracy", "latency", "convergence"}
+    assert {"new", "hollow: batch norm recalibrated"} < set(legends["accuracy"])
     assert {*SCHEMES, *ADAPTIVE_SCHEMES} < set(legends["latency"])
     assert legends["convergence"] == list(SCHEMES)
     legends = drawn([projected])
-    assert {*BASES, "monomials, recalibrated"} < set(legends["projection"])
-    assert "monomials" in page([projected], {}, tolerance=1)
+    assert {*BASES, "hollow: batch norm recalibrated"} < set(legends["projection"])
+    assert "monomials" in page([projected], [], {})
 
 
 def test_schemes_and_bases_differ_in_their_looks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,8 +113,7 @@ def test_depths_trained_from_scratch_are_a_curve_to_compare_with(tmp_path: Path)
     ]
     legends = drawn(studies[:1], studies[1:])
     assert "separately trained networks" in legends["accuracy"]
-    assert set(legends) == {"accuracy", "latency", "classes"}
-    assert set(drawn(studies)) == {"accuracy", "latency", "classes-0"}
+    assert set(legends) == set(drawn(studies)) == {"accuracy", "latency"}
 
 
 def crosses(ax: Axes) -> set[tuple[str, float]]:
@@ -144,7 +144,7 @@ def test_references_of_every_scheme_are_drawn_in_every_panel_that_has_an_accurac
     drawings = dict(pictures([projected], references)) | dict(pictures(studies, references))
     for name, expected in {
         "accuracy": [{(euler, 1), (euler, 4), (rk4, 2)}] * 2,
-        "latency": [latencies] * 2,
+        "latency": [latencies],
         "projection": [{(c, references[0].trained.parameters) for c, _ in latencies}, latencies],
     }.items():
         found = [crosses(ax) for ax in drawings[name].axes]
@@ -166,7 +166,6 @@ def test_the_set_of_a_network_is_one_line_among_the_names_of_others(tmp_path: Pa
     )
     assert list(zip(*line.get_data(), strict=True)) == front
     assert "euler 1" in {text.get_text() for text in ax.texts}
-    assert "one set of weights" not in drawn([alone])["latency"]
 
 
 def test_the_pareto_front_has_what_nothing_beats() -> None:

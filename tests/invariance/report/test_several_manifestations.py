@@ -19,7 +19,7 @@ SEEN = [Manifestation(SCHEMES["euler"], 1), Manifestation(SCHEMES["euler"], 2)]
 
 
 def studied(network: nn.Module, folder: Path) -> Study:
-    plan = Plan(["euler", "rk4"], [1, 2], convergence=False, seen=True)
+    plan = Plan(["euler", "rk4"], [1, 2], tolerance=100, convergence=False, seen=True)
     return study(subject(network), plan, Store(folder))
 
 
@@ -29,7 +29,7 @@ def test_both_verdicts_and_what_was_seen_are_shown_and_written(
     network = ContinuousNet(alpha=2, initial_time_d=2)
     statistics.provide(network, SEEN)
     of_set = studied(network, tmp_path / "store")
-    report([of_set], [], folder=tmp_path, tolerance=100)
+    report([of_set], [], folder=tmp_path)
     out = capsys.readouterr().out
     for line in ("euler * +", "seen in training: invariant", "unseen in training: invariant"):
         assert line in out
@@ -47,7 +47,7 @@ def test_a_network_trained_in_one_manifestation_is_reported_as_before(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     alone = studied(ContinuousNet(alpha=2, initial_time_d=2), tmp_path / "store")
-    report([alone], [], folder=tmp_path, tolerance=100)
+    report([alone], [], folder=tmp_path)
     out = capsys.readouterr().out
     assert "in training" not in out
     assert f"\n{alone.verdict}\n" in out
