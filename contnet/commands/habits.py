@@ -5,6 +5,7 @@ This module is imported before torch is.
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from contnet.commands.grammar import program, value_of
 from contnet.commands.messages import CONF
@@ -26,7 +27,7 @@ def check_words(command: str, words: Sequence[str]) -> None:
     Raises:
         ConfigError: if a key is typed as a flag, or a group is chosen that only train.py has.
     """
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         typed = FLAG.fullmatch(word)
         if typed and not _is_known(word.partition("=")[0]):
             _refuse_flag(word, typed, following)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from contnet.commands.habits import check_words
 from tests.conftest import Run
 
 BAD_COMMANDS = [
@@ -269,6 +270,11 @@ def test_a_choice_that_only_training_has_is_answered(
     assert (code, err.count("\n")) == (1, 1)
     assert message in err
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_words_that_ask_for_nothing_wrong_are_accepted() -> None:
+    for words in ([], ["epochs=5"], ["--cfg", "job"], ["-m", "seed=1,2"], ["model.alpha=-1"], ["-h"]):
+        check_words("train", words)
 
 
 def test_the_flags_of_hydra_may_be_shortened(run: Run) -> None:
