@@ -188,6 +188,8 @@ def _as_pillow(image: Any) -> Image.Image:
 
 
 def _shown(image: Any) -> str:
+    if isinstance(image, str | Path):
+        return repr(str(image))
     if not isinstance(image, Tensor):
         return type(image).__name__
     return f"{str(image.dtype).removeprefix('torch.')} of shape {tuple(image.shape)}"
