@@ -152,7 +152,8 @@ def provide(network: nn.Module, manifestations: Sequence[Manifestation]) -> None
     A new row begins as the one that is nearest in cost, or else as the present statistics. The
     network remembers the manifestations, also if it has no norms.
     """
-    setattr(network, TRAINED_IN, tuple(manifestations))
+    manifestations = tuple(manifestations)  # one object in all norms
+    setattr(network, TRAINED_IN, manifestations)
     for norm in list(norms(network)):
         if manifestations:
             norm.add_module(ROWS, Rows(norm, manifestations))
