@@ -150,7 +150,7 @@ def test_evaluation_at_the_training_settings_is_the_test_result_of_training_exac
     training = (f"scheme={scheme}", f"trainer.precision={precision}", "model.initial_time_d=2")
     code, out, _ = run("train", *FAST, *training)
     assert code == 0
-    assert "test_accuracy" in out
+    assert "test accuracy" in out
     other = "[euler,midpoint,rk4_classic,dopri5]"
     code, out, _ = run(
         "evaluate",
