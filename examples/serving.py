@@ -74,8 +74,9 @@ def serve(
 
     The times of arrival stand in for a socket. The longer the queue, the cheaper the manifestation.
     """
-    coming, waiting = deque(zip(arrivals, requests, strict=True)), deque()
-    answers = []
+    coming = deque(zip(arrivals, requests, strict=True))
+    waiting: deque[tuple[float, Request]] = deque()
+    answers: list[Answer] = []
     start = time.perf_counter()
     while coming or waiting:
         now = time.perf_counter() - start

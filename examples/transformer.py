@@ -91,16 +91,18 @@ def main() -> None:
             loss.backward()
             optimizer.step()
             schedule.step()
-        loss, accuracy = evaluate(network, images[test], labels[test])
-        print(f"epoch {epoch + 1:2}  test loss {loss:.4f}  test accuracy {accuracy:.4f}")
+        test_loss, accuracy = evaluate(network, images[test], labels[test])
+        print(f"epoch {epoch + 1:2}  test loss {test_loss:.4f}  test accuracy {accuracy:.4f}")
 
     print("\nscheme        steps  evaluations  test loss  test accuracy")
     for scheme in ("euler", "midpoint", "rk4_classic"):
         for n_time_steps in (2, 4, 8):
             network.encoder.set_manifestation(scheme, n_time_steps)
-            loss, accuracy = evaluate(network, images[test], labels[test])
+            test_loss, accuracy = evaluate(network, images[test], labels[test])
             n_f_evals = network.encoder.n_f_evals
-            print(f"{scheme:12}  {n_time_steps:5}  {n_f_evals:11}  {loss:9.4f}  {accuracy:13.4f}")
+            print(
+                f"{scheme:12}  {n_time_steps:5}  {n_f_evals:11}  {test_loss:9.4f}  {accuracy:13.4f}"
+            )
 
 
 if __name__ == "__main__":
