@@ -73,6 +73,7 @@ def entry_point(command: str) -> Callable[[Task], Callable[[], None]]:
 def _run(command: str, application: Callable[[], None]) -> None:
     """Run a command, and end the process with an exit code if it fails."""
     survive_broken_pipes()
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's would have to be installed here
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     # Without the variable, Hydra prints errors itself and exits.
     with env_override({"HYDRA_FULL_ERROR": "1"}), session(command, wants_traceback) as opened:

@@ -1,6 +1,7 @@
 """The screen of a command: its progress, and filters for remarks that need no attention."""
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -77,7 +78,7 @@ def progress(total: int, title: str) -> Iterator[Callable[[str], None]]:
     A terminal shows a progress bar with the last line. Elsewhere, all lines are logged.
     """
     console = Console()
-    if not console.is_terminal:
+    if not sys.stdout.isatty():  # rich may be told to colour what is no terminal
         done = count(1)
         yield lambda line: log.info("%s %d/%d  %s", title, next(done), total, line)
         return
