@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from contnet.errors import ConfigError
     from contnet.invariance.dial import cheapest
     from contnet.networks.continuous import ContinuousNet, WideContinuousNet
     from contnet.networks.residual import ResNet, WideResNet
@@ -20,6 +21,7 @@ __all__ = [
     "ADAPTIVE_SCHEMES",
     "SCHEMES",
     "AdaptiveScheme",
+    "ConfigError",
     "ContinuousNet",
     "EmbeddedPair",
     "ODEBlock",
@@ -37,6 +39,7 @@ _HOMES = {
     "ADAPTIVE_SCHEMES": "contnet.ode.schemes",
     "SCHEMES": "contnet.ode.schemes",
     "AdaptiveScheme": "contnet.ode.schemes",
+    "ConfigError": "contnet.errors",
     "ContinuousNet": "contnet.networks.continuous",
     "EmbeddedPair": "contnet.ode.embedded",
     "ODEBlock": "contnet.ode.block",

@@ -19,8 +19,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from contnet.commands.grammar import with_home, with_manifestation
-from contnet.commands.habits import check_words
+from contnet.commands.grammar import program, with_home, with_manifestation
+from contnet.commands.habits import check_alone, check_words
 from contnet.commands.job import Job
 from contnet.commands.memory import keep_freed_memory
 from contnet.commands.messages import CONF, explain, is_the_users
@@ -83,6 +83,7 @@ def _run(command: str, application: Callable[[], None]) -> None:
             if command == "train":
                 sys.argv[1:] = with_newest_checkpoint(sys.argv[1:])
             if command in USING:
+                check_alone(program(command))
                 sys.argv[1:] = with_manifestation(sys.argv[1:])
             sys.argv[1:] = for_this_process(sys.argv[1:])
             application()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from itertools import count
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress
 
 log = logging.getLogger(__name__)
@@ -84,4 +85,4 @@ def progress(total: int, title: str) -> Iterator[Callable[[str], None]]:
         return
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as bar:
         task = bar.add_task(title, total=total)
-        yield lambda line: bar.update(task, advance=1, description=line)
+        yield lambda line: bar.update(task, advance=1, description=escape(line))

@@ -74,7 +74,7 @@ def show(
         )
     for one in exported:
         table.add_row(*_cells(one, config.precision))
-    console = Console()
+    console = Console(markup=False, emoji=False)  # names of folders are no markup
     console.print(table)
     folder = relative(exported[0].path.parent, start)
     names = ", ".join([*(one.path.name for one in exported), "export.json"])

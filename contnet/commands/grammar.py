@@ -10,7 +10,7 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-SHORT = ("scheme", "n_time_steps", "rtol")
+SHORT = ("scheme", "n_time_steps", "rtol", "atol")
 """Keys that may be typed without their group in a command that uses a trained network.
 
 Hydra would take `scheme=...` for the choice of an option in the group of train.py.

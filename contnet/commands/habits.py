@@ -10,6 +10,7 @@ from itertools import pairwise
 from contnet.commands.grammar import program, value_of
 from contnet.commands.messages import CONF
 from contnet.errors import ConfigError
+from contnet.processes import world_size
 
 FLAGS = frozenset(
     {"-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "--resolve", "-p", "--package"}
@@ -35,6 +36,16 @@ def check_words(command: str, words: Sequence[str]) -> None:
         for group in _groups():
             if value_of(group, [*words]) is not None and group not in ("hydra", "experiment"):
                 _refuse_group(command, group, [*words])
+
+
+def check_alone(name: str) -> None:
+    """Check that torchrun has started no more than one process of a command that needs no others.
+
+    Raises:
+        ConfigError: if it has: they would write the same files.
+    """
+    if world_size() > 1:
+        raise ConfigError(f"{name} runs in one process; torchrun has started {world_size()}")
 
 
 def _is_known(flag: str) -> bool:

@@ -18,6 +18,7 @@ def main(config: DictConfig, job: Job) -> None:
     from contnet.commands.failures import config_errors, translated_errors
     from contnet.commands.predictions import Shown, images_of
     from contnet.commands.served import served_network, set_manifestation
+    from contnet.errors import RunError
     from contnet.serving.report import Confusion, PredictionsFile
     from contnet.serving.stream import Decoding, predict_files
 
@@ -42,3 +43,5 @@ def main(config: DictConfig, job: Job) -> None:
     if confusion.n_images:
         confusion.write(folder)
     shown.show(confusion, folder, job.start)
+    if shown.n_unreadable == shown.n_files:
+        raise RunError(f"none of {shown.n_files:,} images can be read")

@@ -31,8 +31,8 @@ def images_of(value: Any, network: TrainedNetwork) -> list[ImageFile]:
     names = [*value] if isinstance(value, ListConfig) else [value]
     if not names or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"images must be a file, a pattern, a folder or a list, got {value!r}")
-    files = find_images(names, network.classes)
     with config_errors(""):
+        files = find_images(names, network.classes)
         network.preprocessing.check_takes_files(files[0].path)
     return files
 
@@ -65,7 +65,7 @@ class Shown:
             folder: the folder of the command.
             start: the folder in which it was started.
         """
-        console = Console()
+        console = Console(markup=False, emoji=False)  # names of files are no markup
         console.print(self._table())
         place = relative(folder, start)
         if self.n_files > len(self._first):

@@ -172,7 +172,7 @@ def _show(result: dict[str, Any], folder: Path, start: Path, checkpoint: Path | 
     table.add_row("written to", str(relative(folder, start)))
     if checkpoint is not None:
         table.add_row("checkpoint", str(relative(checkpoint, start)))
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)  # names of folders are no markup
 
 
 def _words(name: str) -> str:

@@ -26,6 +26,9 @@ FACTS = ("test_images", "test_digest", "precision", "stopped_by")
 SHOWN = 12
 """Characters of a fact: enough to tell digests apart."""
 
+OTHERS = {"predict.log", "export.log"}
+"""Logs of commands that leave no figures to compare."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -130,8 +133,11 @@ def with_numbers(path: Path) -> list[Any]:
 
 def _matches(name: str) -> list[Path]:
     path = Path(name).expanduser()
-    if path.exists():
-        return [path]
+    try:
+        if path.exists():
+            return [path]
+    except OSError as error:
+        raise ConfigError(f"{printable(repr(name))} cannot be read: {error.strerror}") from error
     if set("*?[") & set(name):
         matches = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
         found = sorted(matches, key=with_numbers)
@@ -145,7 +151,10 @@ def _inside(path: Path) -> Iterator[Path]:
     if path.name in (str(RESULT), str(EVALUATION)):
         yield path.parent
     for folder, folders, files in os.walk(path):
-        if {str(RESULT), str(EVALUATION)} & set(files) or str(RECORD) in folders:
+        is_of_another = OTHERS & set(files)
+        if {str(RESULT), str(EVALUATION)} & set(files) or (
+            str(RECORD) in folders and not is_of_another
+        ):
             yield Path(folder)
         folders[:] = [name for name in folders if name not in ("checkpoints", str(RECORD))]
 

@@ -9,6 +9,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import ENAMETOOLONG
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,9 @@ def decoded(file: Path) -> Image.Image:
             its mode has no fixed range.
     """
     try:
+        if file.exists() and not file.is_file():
+            # A pipe or a device may be read without an end.
+            raise UnreadableError("a folder" if file.is_dir() else "a pipe or a device, no file")
         # Of a file that it has not opened itself, Pillow maps no pixels to memory. It would map
         # those of a TIFF file that is not square and lies on its side by its upright size.
         with file.open("rb") as opened, Image.open(opened, formats=formats()) as image:
@@ -145,6 +149,8 @@ def _reason(file: Path, error: Exception) -> str:
     """Say in a few words why a file cannot be read."""
     if isinstance(error, PermissionError):
         return "no permission to read it"
+    if isinstance(error, OSError) and error.errno == ENAMETOOLONG:
+        return "its name is too long"
     if file.is_symlink() and not file.exists():
         return "a link that leads nowhere"
     if isinstance(error, FileNotFoundError):

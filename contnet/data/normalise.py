@@ -27,10 +27,15 @@ class Normalise(nn.Module):
         channels_last: bool = True,
     ) -> None:
         super().__init__()
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.channels_last = channels_last  # a memory format cannot be pickled by torch.save
         # Not in the state dictionary: the configuration, which a checkpoint records, has them.
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1) * white, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1) * white, persistent=False)
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The memory format of the input of the network."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def forward(self, images: Tensor) -> Tensor:
         normalised = (images - self.mean) / self.std

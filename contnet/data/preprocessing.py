@@ -87,7 +87,7 @@ class Preprocessing:
             ValueError: if an image cannot be read or has another shape, or there is none.
         """
         if isinstance(images, np.ndarray) and images.ndim == 4:
-            images = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+            images = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
         is_batch = isinstance(images, Tensor) and images.ndim == 4
         several = is_batch or (isinstance(images, Sequence) and not isinstance(images, str))
         if several and len(images) == 0:
@@ -120,7 +120,7 @@ class Preprocessing:
         """Return one image as a tensor (C, H, W) of the right shape."""
         if isinstance(image, np.ndarray) and image.ndim in (2, 3):
             pixels = image if image.ndim == 3 else image[:, :, None]
-            image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+            image = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)
         if isinstance(image, Tensor) and image.ndim == 2:
             image = image[None]
         if isinstance(image, Tensor) and image.shape == self.shape:
@@ -139,6 +139,8 @@ class Preprocessing:
 
     def _of_pillow(self, image: Image.Image) -> Tensor:
         channels, height, width = self.shape
+        if 0 in image.size:
+            raise ValueError(f"images must have pixels, got one of {image.size}")
         fitting = resized(image, (width, height)).convert(MODES[channels])
         pixels = torch.from_numpy(np.array(fitting))
         return pixels.view(height, width, channels).permute(2, 0, 1)

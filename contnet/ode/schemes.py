@@ -218,9 +218,11 @@ def with_tolerances(
     """Return a scheme with other tolerances; one that is None stays as it is.
 
     Raises:
-        ValueError: if `AdaptiveScheme` refuses one, or one is given for a scheme that takes fixed
-            steps.
+        ValueError: if it is no scheme, `AdaptiveScheme` refuses a value, or one is given for a
+            scheme that takes fixed steps.
     """
+    if not isinstance(scheme, Scheme | AdaptiveScheme):
+        raise ValueError(f"scheme must be the name of a scheme, or a scheme, got {scheme!r}")
     limits = {"rtol": rtol, "atol": atol, "max_num_steps": max_num_steps, "control": control}
     given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
     if isinstance(scheme, AdaptiveScheme):

@@ -23,12 +23,20 @@ from contnet.ode.schemes import find_scheme
 from contnet.runs import schema
 from contnet.runs.archive import Archive
 from contnet.runs.atomic import write_atomically
+from contnet.runs.folder import LAST
 from contnet.runs.pickled import read_tree
 from contnet.runs.schema import KEY
 from contnet.runs.tensors import with_tensors
 from contnet.runs.value_rules import check_plain
 
 PREFIX = "network."
+
+EXPORTED = {
+    ".safetensors": "a file of weights, to predict and export with; its run has the checkpoint",
+    ".onnx": "an exported file; give the checkpoint that it was made from",
+    ".pt2": "an exported file; give the checkpoint that it was made from",
+}
+"""Suffixes of files that contnet writes beside checkpoints, and what they are."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +132,12 @@ def read(
     Raises:
         ConfigError: if there is no such file, or it does not pass.
     """
+    what = "there is none at" if not Path(path).is_dir() else f"{LAST} is one, in the folder"
     if not Path(path).is_file():
-        raise ConfigError(f"{key} must be a checkpoint file; there is none at {path!r}")
+        raise ConfigError(f"{key} must be a checkpoint file; {what} {path!r}")
     ours = f"{key} must be a checkpoint that contnet wrote; {path!r}"
+    if Path(path).suffix in EXPORTED:
+        raise ConfigError(f"{ours} is {EXPORTED[Path(path).suffix]}")
     try:
         with Archive(Path(path)) as archive:
             tree = read_tree(archive)

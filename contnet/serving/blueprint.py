@@ -25,6 +25,13 @@ LONGEST = 300
 """Characters of a message that lists names from a file."""
 
 
+PRECISIONS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+"""The types that weights may have."""
+
+COUNTERS = {torch.int64, torch.bool}
+"""The types of counters of batches, and of marks."""
+
+
 @dataclass(frozen=True)
 class Blueprint:
     """What a trained network is made from.
@@ -69,15 +76,20 @@ class Blueprint:
 
     def _with_weights(self, path: str, weights: Mapping[str, Tensor]) -> nn.Module:
         network = self._network(path)
-        dtypes = {one.dtype for one in weights.values() if one.is_floating_point()}
+        dtypes = {one.dtype for one in weights.values() if one.dtype not in COUNTERS}
+        if not dtypes <= PRECISIONS:
+            known = ", ".join(sorted(map(_name, PRECISIONS)))
+            found = ", ".join(sorted(map(_name, dtypes - PRECISIONS)))
+            raise ConfigError(f"path: the weights in {path!r} must be {known}; they are {found}")
         if len(dtypes) == 1:
             network = network.to(dtypes.pop())
         depth = depth_time(network)
         try:
             if depth is not None:
                 depth.resize(self.depth)
-                for block, scheme in zip(depth.blocks, self.schemes or (), strict=False):
-                    block.set_manifestation(scheme)
+                if self.schemes is not None:
+                    for block, scheme in zip(depth.blocks, self.schemes, strict=True):
+                        block.set_manifestation(scheme)
             statistics.provide(network, self.manifestations)
             network.load_state_dict(weights)
         except (RuntimeError, ValueError) as error:
@@ -100,6 +112,10 @@ class Blueprint:
             target = self.model["_target_"]
             raise ConfigError(f"path: {target} in {path!r} makes no torch.nn.Module")
         return network
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _maker(path: str, key: str, node: dict[str, Any]) -> Callable[..., Any]:

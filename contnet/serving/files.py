@@ -37,11 +37,11 @@ def find_images(names: Sequence[str], classes: Sequence[str]) -> list[ImageFile]
     return list(found.values())
 
 
+@reading("images")
 def _files(name: str, numbers: dict[str, int]) -> list[ImageFile]:
     path = Path(name)
     if path.is_dir():
-        with reading("images"):
-            inside = image_files(path, LeftOut())
+        inside = image_files(path, LeftOut())
         return [
             ImageFile(file, _label((file.relative_to(path).parts[0], file.parent.name), numbers))
             for file in inside

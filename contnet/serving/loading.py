@@ -7,6 +7,7 @@ from pathlib import Path
 from contnet.errors import ConfigError
 from contnet.runs import checkpoint as checkpoints
 from contnet.runs.checkpoint import Record
+from contnet.runs.folder import LAST, has_checkpoint
 from contnet.runs.newest import newest_checkpoint
 from contnet.runs.trust import trusted_modules
 from contnet.serving import weights_file
@@ -50,7 +51,13 @@ def file_of(path: str | PathLike[str]) -> str:
     """
     if path == NEWEST and not Path(path).exists():
         return str(newest_checkpoint())
-    return str(newest_checkpoint(Path(path)) if Path(path).is_dir() else path)
+    if not Path(path).is_dir():
+        return str(path)
+    if not has_checkpoint(Path(path)):
+        raise ConfigError(
+            f"path must be a file, or the folder of one run; {str(path)!r} holds no {LAST}"
+        )
+    return str(newest_checkpoint(Path(path)))
 
 
 def _blueprint(path: str, checkpoint: dict[str, object]) -> Blueprint:

@@ -1,5 +1,6 @@
 """Predictions of any number of image files, which worker processes decode."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,9 @@ def predict_files(
     loader: DataLoader[Any] = DataLoader(
         _Files(files, network.preprocessing, strokes=decoding.strokes),
         decoding.batch_size,
-        num_workers=min(decoding.num_workers, decoding.n_batches(len(files)) - 1),
+        num_workers=min(
+            decoding.num_workers, decoding.n_batches(len(files)) - 1, os.cpu_count() or 1
+        ),
         collate_fn=list,  # images that cannot be read are no tensors
     )
     position = 0

@@ -18,7 +18,7 @@ from contnet.ode.schemes import AdaptiveScheme, Scheme
 from contnet.serving.blueprint import Blueprint
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """What a network says of N images.
 
@@ -93,10 +93,13 @@ class TrainedNetwork(nn.Module):
             batch_size: the number of images that the network computes at a time.
 
         Raises:
-            TypeError, ValueError: as for a call of the network.
+            TypeError, ValueError: as for a call of the network; also in training mode, in which
+                statistics of the batch would be used, and change the network.
         """
         arguments.integer("batch_size", batch_size, minimum=1)
         pixels = self.preprocessing.batch(images)
+        if any(module.training for module in self.modules()):
+            raise ValueError("predict needs the network in evaluation mode; call eval() first")
         with torch.inference_mode():
             parts = [self(part).float().softmax(dim=1).cpu() for part in pixels.split(batch_size)]
         probabilities = torch.cat(parts)

@@ -1,6 +1,7 @@
 """contnet-predict: from files to a table, in one command."""
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,7 @@ def test_labelled_images_have_a_confusion_matrix(run: Run, photos: Path) -> None
             ["ckpt_path=run", "images=no"],
             "images must name at least one image; there is none at 'no'",
         ),
+        (["ckpt_path=run", f"images={'a' * 300}"], "images: cannot read aaa"),
         (["ckpt_path=run", "images=[]"], "images must be a file, a pattern, a folder or a list"),
         (
             ["ckpt_path=no", "images=photos"],
@@ -73,7 +75,7 @@ def test_labelled_images_have_a_confusion_matrix(run: Run, photos: Path) -> None
         ),
         (
             ["ckpt_path=photos", "images=photos"],
-            "ckpt_path=last finds no checkpoints/last.ckpt in ph",
+            "ckpt_path must be a file, or the folder of one run",
         ),
         (["ckpt_path=run", "images=photos", "scheme=rk5"], "scheme must be one of euler, midpoint"),
         (
@@ -100,3 +102,39 @@ def test_a_mistake_is_answered_in_one_line(
     assert (code, err.count("\n")) == (1, 1), err
     assert err.startswith(f"error: {message}")
     assert not (photos.parent / "outputs").exists()
+
+
+def test_brackets_in_names_are_no_markup(run: Run, photos: Path) -> None:
+    folder = photos.parent / "im[/x]"
+    folder.mkdir(parents=True)
+    (photos / "1").rename(folder / "[bold]1")
+    code, out, err = run("predict", "ckpt_path=run", 'images="im[/x]"', "num_workers=0")
+    assert (code, err) == (0, "")
+    assert "im[/x]/[bold]1/" in out
+
+
+def test_a_pipe_among_the_images_is_a_row_with_a_reason(run: Run, photos: Path) -> None:
+    os.mkfifo(photos / "1" / "pipe.png")
+    code, _, _ = run("predict", "ckpt_path=run", "images=photos/1/*.png", "num_workers=0")
+    assert code == 0
+    assert [row["unreadable"] for row in table(photos.parent) if row["unreadable"]] == [
+        "a pipe or a device, no file"
+    ]
+
+
+def test_a_command_whose_images_cannot_be_read_fails(run: Run, photos: Path) -> None:
+    for file in (photos / "1").iterdir():
+        file.write_bytes(b"")
+    code, _, err = run("predict", "ckpt_path=run", "images=photos/1", "num_workers=0")
+    assert code == 1
+    assert "error: none of " in err
+
+
+@pytest.mark.parametrize("command", ["predict", "export"])
+def test_a_command_that_torchrun_starts_twice_is_refused(
+    command: str, run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, _, err = run(command, "ckpt_path=run", "images=photos")
+    assert (code, err.count("\n")) == (1, 1)
+    assert f"python {command}.py runs in one process; torchrun has started 2" in err

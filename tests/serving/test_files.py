@@ -51,6 +51,11 @@ def test_a_file_whose_name_is_a_pattern_is_a_file(tmp_path: Path) -> None:
     assert found("[1].png") == {"[1].png": None}
 
 
+def test_a_name_that_is_too_long_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"images: cannot read a+: File name"):
+        found("a" * 300)
+
+
 @pytest.mark.parametrize("name", ["nowhere.png", "nowhere/*.png", "empty"])
 def test_a_name_that_stands_for_no_image_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()

@@ -73,6 +73,10 @@ def test_images_of_the_users_own_data_set_stay_as_they_are() -> None:
         (torch.zeros(0, 3, 8, 8, dtype=torch.uint8), "images must hold an image"),
         ([], "images must hold an image"),
         ("nowhere.png", "images: cannot use 'nowhere.png'"),
+        (Image.new("L", (0, 4)), r"images must have pixels, got one of \(0, 4\)"),
+        (".", "images: cannot use '.': a folder"),
+        ("a" * 300, "its name is too long"),
+        ("/dev/zero", "a pipe or a device, no file"),
         (Image.new("F", (8, 8)), "images: cannot use an image of Pillow: mode F"),
     ],
 )

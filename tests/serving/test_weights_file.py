@@ -1,5 +1,6 @@
 """A saved network is read back bit for bit, and a stranger's file is data."""
 
+import copy
 import json
 import struct
 from collections.abc import Callable
@@ -8,8 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
-from contnet import load
+from contnet import ContinuousNet, load
 from contnet.errors import ConfigError
 from contnet.ode.depth_time import depth_time
 from contnet.ode.schemes import Scheme
@@ -161,3 +164,44 @@ def test_code_of_the_users_own_is_imported_only_if_it_is_trusted(tmp_path: Path)
         trained(NETWORKS[kind]).save(tmp_path / "net.safetensors")
         with pytest.raises(ConfigError, match=r"add 'trust=\[tests.serving.made\]'"):
             load(tmp_path / "net.safetensors")
+
+
+def test_weights_of_another_type_are_refused(tmp_path: Path) -> None:
+    net = trained(NETWORKS["post-activation"])
+    file = tmp_path / "net.safetensors"
+    net.save(file)
+    with safe_open(file, framework="pt") as opened:
+        metadata = opened.metadata()
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    for dtype in (torch.float8_e4m3fn, torch.complex64, torch.int32):
+        save_file({name: one.to(dtype) for name, one in tensors.items()}, file, metadata)
+        with pytest.raises(ConfigError, match="must be bfloat16, float16, float32, float64; they"):
+            load(file)
+
+
+def test_a_trained_network_can_be_saved_by_torch_and_copied(tmp_path: Path) -> None:
+    net = trained(NETWORKS["post-activation"])
+    torch.save(net, tmp_path / "net.pt")
+    saved = torch.load(tmp_path / "net.pt", weights_only=False)
+    for same in (saved, copy.deepcopy(net)):
+        assert torch.equal(same(images()), net(images()))
+
+
+def test_a_network_in_training_mode_does_not_predict() -> None:
+    net = trained(NETWORKS["post-activation"]).train()
+    before = {name: one.clone() for name, one in net.state_dict().items()}
+    with pytest.raises(ValueError, match="predict needs the network in evaluation mode"):
+        net.predict(images())
+    assert all(torch.equal(one, before[name]) for name, one in net.state_dict().items())
+    net.eval().predict(images())
+
+
+@pytest.mark.parametrize("scheme", [3, b"euler", ["euler"], torch.nn.Linear])
+def test_what_is_no_scheme_is_refused(scheme: object) -> None:
+    net = trained(NETWORKS["post-activation"])
+    before = net.manifestation
+    with pytest.raises(ValueError, match="scheme must be the name of a scheme, or a scheme, got"):
+        net.set_manifestation(scheme)
+    assert net.manifestation == before
+    with pytest.raises(ValueError, match="scheme must be the name of a scheme, or a scheme, got"):
+        ContinuousNet(scheme=scheme)
