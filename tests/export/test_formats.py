@@ -82,6 +82,7 @@ def test_a_file_of_onnx_says_what_it_is(in_onnx: tuple[TrainedNetwork, Exported]
     assert known["contnet_version"] == contnet.__version__
 
 
+@pytest.mark.long
 def test_files_of_torch_export_and_of_weights_are_equal_and_have_bf16(tmp_path: Path) -> None:
     network = trained(NETWORKS["no stitch"], several=True)
     made = {}

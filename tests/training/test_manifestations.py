@@ -161,7 +161,7 @@ def test_a_run_shows_the_accuracy_in_every_manifestation(run: Run) -> None:
     members = [f"{scheme}_{n}" for scheme in ("euler", "midpoint") for n in (2, 4)]
     assert found["test_accuracy"] == found["test_accuracy_euler_4"]
     for member in members:
-        shown = f"{found[f'test_accuracy_{member}']:.4f}"
+        shown = f"{100 * found[f'test_accuracy_{member}']:.2f} %"
         assert any(member in row and shown in row for row in out.splitlines())
     names = [f"val_accuracy{end}" for end in ("", "_cheapest", "_finest", "_mean", "_min")]
     for row in metrics("run", names):
@@ -181,7 +181,7 @@ def test_a_run_shows_the_accuracy_in_every_manifestation(run: Run) -> None:
 @pytest.mark.parametrize(
     ("name", "code", "callbacks"),
     [
-        ("SIGKILL", -9, "default"),
+        pytest.param("SIGKILL", -9, "default", marks=pytest.mark.long),
         pytest.param("SIGTERM", 75, "ema", marks=pytest.mark.long),
     ],
 )

@@ -157,7 +157,7 @@ class EpochBar(EpochLines, ProgressBar):
         above: Any = AboveBar(self._progress.console)
         # A handler holds the stream that it was made with, and would write into the bar.
         for handler in logging.getLogger().handlers:
-            if isinstance(handler, logging.StreamHandler) and handler.stream.isatty():
+            if isinstance(handler, logging.StreamHandler) and _is_terminal(handler.stream):
                 self._streams.append((handler, handler.stream))
                 handler.setStream(above)
         self._progress.start()
@@ -187,6 +187,11 @@ def n_batches_left(trainer: Trainer) -> float | None:
         steps_left = trainer.max_steps - trainer.global_step
         left = min(left, steps_left * trainer.accumulate_grad_batches)
     return left if 0 <= left < float("inf") else None
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    """Return True for a terminal; a handler of another program may hold a closed stream."""
+    return not stream.closed and stream.isatty()
 
 
 def progress(bar: bool) -> Callback:

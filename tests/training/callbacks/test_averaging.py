@@ -42,6 +42,7 @@ def test_the_averaged_weights_are_what_is_tested_kept_and_evaluated(run: Run) ->
     )
 
 
+@pytest.mark.long
 def test_a_run_that_fails_while_validating_its_average_resumes_from_the_epoch_before(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

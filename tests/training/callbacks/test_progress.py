@@ -54,11 +54,13 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
     made = Screen()
     handler = logging.StreamHandler(made)
     root = logging.getLogger()
-    root.addHandler(handler)
+    stale = logging.StreamHandler(io.StringIO())  # as an earlier program may have left it
+    stale.stream.close()
+    stale.setLevel(logging.CRITICAL)
+    monkeypatch.setattr(root, "handlers", [handler, stale])
     monkeypatch.setattr(root, "level", logging.INFO)
     yield made
     assert handler.stream is made
-    root.removeHandler(handler)
 
 
 class Talk(Callback):

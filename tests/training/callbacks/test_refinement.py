@@ -131,7 +131,7 @@ def test_noise_multiplies_the_convolutions_of_nodes_alone_and_follows_from_its_s
     "lr_schedule",
     [
         pytest.param("multistep", marks=pytest.mark.long),
-        "cosine",
+        pytest.param("cosine", marks=pytest.mark.long),
         pytest.param("onecycle", marks=pytest.mark.long),
     ],
 )
