@@ -57,6 +57,7 @@ def test_every_file_of_the_page_has_at_most_25_lines() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.long
 def test_a_rate_of_the_page_is_refined_and_swept(section: Section) -> None:
     (code, out, err), (studied, _, study_err) = section("A rate")
     assert (code, err, studied, study_err) == (0, "", 0, "")

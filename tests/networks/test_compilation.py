@@ -17,7 +17,9 @@ from contnet.networks import continuous
     ("scheme", "gradient", "at_once", "n_compilations"),
     [
         ("rk4", "backprop", True, 1),
-        ("rk4", "backprop", False, 6),  # a stitch and a step in each of three segments
+        pytest.param(
+            "rk4", "backprop", False, 6, marks=pytest.mark.long
+        ),  # a stitch and a step in each of three segments
         ("rk4", "checkpoint", True, 6),  # and each step once more for the way back
         ("bosh3", "backprop", True, 6),
         pytest.param(

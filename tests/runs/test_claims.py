@@ -37,6 +37,7 @@ def held_by_another_process(folder: Path) -> Iterator[int]:
         yield holder.pid
 
 
+@pytest.mark.long
 def test_commands_of_one_second_have_a_folder_each_and_an_explicit_one_has_one_command(
     tmp_path: Path,
 ) -> None:
