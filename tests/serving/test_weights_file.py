@@ -172,7 +172,7 @@ def test_weights_of_another_type_are_refused(tmp_path: Path) -> None:
     net.save(file)
     with safe_open(file, framework="pt") as opened:
         metadata = opened.metadata()
-        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
     for dtype in (torch.float8_e4m3fn, torch.int32):
         save_file({name: one.to(dtype) for name, one in tensors.items()}, file, metadata)
         with pytest.raises(ConfigError, match="must be bfloat16, float16, float32, float64; they"):
