@@ -1,11 +1,11 @@
 """The checkpoints that a key of evaluate.py names."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 from omegaconf import ListConfig
 
+from contnet.comparison.runs import with_numbers
 from contnet.errors import ConfigError
 from contnet.runs.folder import LAST
 from contnet.runs.newest import newest_checkpoint
@@ -34,7 +34,7 @@ def checkpoint_paths(key: str, value: Any) -> list[str]:
         for match in matches:
             if not match.isprintable():
                 raise ConfigError(f"{key} must name files with printable names; got {match!r}")
-        found += sorted(matches, key=_with_numbers)
+        found += sorted(matches, key=lambda match: with_numbers(Path(match)))
     if not found:
         raise ConfigError(f"{key} must name at least one checkpoint, got []")
     return list(dict.fromkeys(found))
@@ -56,8 +56,3 @@ def _newest(key: str) -> str:
         return str(newest_checkpoint())
     except ConfigError as error:
         raise ConfigError(str(error).replace(f"ckpt_path={NEWEST}", f"{key}={NEWEST}")) from error
-
-
-def _with_numbers(path: str) -> list[Any]:
-    """Return a key that sorts job 10 after job 9."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path)]

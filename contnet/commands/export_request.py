@@ -1,7 +1,5 @@
 """The request of contnet-export: the manifestations that its configuration asks for."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from contnet import arguments
 from contnet.commands.failures import config_errors
+from contnet.commands.served import called
 from contnet.errors import ConfigError
 from contnet.export.exporting import Setting
 from contnet.invariance.budget import Budget
@@ -55,7 +54,7 @@ def loaded(config: DictConfig) -> tuple[str, TrainedNetwork]:
     Raises:
         ConfigError: see `contnet.load`.
     """
-    with _called("ckpt_path"):
+    with called("ckpt_path"):
         path = file_of(str(config.ckpt_path))
         return path, load(path, config.trust)
 
@@ -132,24 +131,13 @@ def _choice(config: DictConfig) -> Manifestation:
     if len(given) != 1:
         raise ConfigError("study must come with one of budget and accuracy_loss")
     if given == ["accuracy_loss"]:
-        with _called("study"):
+        with called("study"):
             return cheapest(str(config.study), config.accuracy_loss)
     conditions: Any = OmegaConf.to_container(OmegaConf.create([config.budget]))
     flat = conditions[0] if isinstance(conditions[0], list) else conditions
     budget = Budget.parse(flat)
-    with _called("study"):
+    with called("study"):
         return within(str(config.study), budget)
-
-
-@contextmanager
-def _called(name: str) -> Iterator[None]:
-    """Call a file by the name of its key, which contnet's functions call `path`."""
-    try:
-        yield
-    except ValueError as error:
-        message = str(error)
-        ours = f"{name}{message.removeprefix('path')}" if message.startswith("path") else message
-        raise ConfigError(ours) from error
 
 
 def _setting(choice: Manifestation) -> Setting:

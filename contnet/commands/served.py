@@ -1,5 +1,8 @@
 """The trained network of a command that uses one: loaded, on a device, in a manifestation."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from omegaconf import DictConfig
 
@@ -18,11 +21,23 @@ def served_network(config: DictConfig) -> TrainedNetwork:
         ConfigError: if it cannot be loaded, or there is no such device.
     """
     device = _device(config.device)
-    try:
+    with called("ckpt_path"):
         return load(str(config.ckpt_path), config.trust).to(device)
-    except ConfigError as error:  # which calls the file as the argument is called
+
+
+@contextmanager
+def called(name: str) -> Iterator[None]:
+    """Call a file by the name of its key, which contnet's functions call `path`.
+
+    Raises:
+        ConfigError: instead of a ValueError.
+    """
+    try:
+        yield
+    except ValueError as error:
         message = str(error)
-        raise ConfigError(f"ckpt_{message}" if message.startswith("path") else message) from error
+        ours = f"{name}{message.removeprefix('path')}" if message.startswith("path") else message
+        raise ConfigError(ours) from error
 
 
 def set_manifestation(network: TrainedNetwork, config: DictConfig) -> None:

@@ -7,9 +7,7 @@ from omegaconf import DictConfig
 
 from contnet.commands.command_line import entry_point
 from contnet.commands.job import Job
-
-OBJECTIVE = "val_accuracy"
-"""The figure that a search maximises."""
+from contnet.commands.sweep_summary import OBJECTIVE
 
 
 @entry_point("train")

@@ -102,11 +102,10 @@ class Blueprint:
         return network
 
     def _network(self, path: str) -> nn.Module:
-        options = {name: value for name, value in self.model.items() if name != "_target_"}
-        rate = options.get("rate")
-        if isinstance(rate, dict):
-            options["rate"] = _maker(path, "model.rate", rate)
-        make = _maker(path, "model", {"_target_": self.model["_target_"], **options})
+        node = dict(self.model)
+        if isinstance(node.get("rate"), dict):
+            node["rate"] = _maker(path, "model.rate", node["rate"])
+        make = _maker(path, "model", node)
         network = make(in_channels=self.preprocessing.shape[0], num_classes=len(self.classes))
         if not isinstance(network, nn.Module):
             target = self.model["_target_"]

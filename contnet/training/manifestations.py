@@ -33,7 +33,7 @@ class RandomManifestations:
             A refinement doubles their steps.
         draw: a name in `DRAWS`.
         single_steps: how often manifestations that start with one step are drawn, as a multiple of
-            what `draw` says. They are the hardest to serve: fewer of them make all others better.
+            what `draw` says. They are the hardest to serve.
         seed: seed of the draws.
 
     Raises:
