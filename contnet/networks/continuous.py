@@ -59,6 +59,8 @@ class ContinuousNet(nn.Module):
         use_skipinit: a learnable factor that starts at 0 on every node's rate and every stitch's
             residual.
         stitch: false leaves out the first stitch and makes the others strided 1x1 convolutions.
+        stitch_norm: `both` applies the two batch norms of a stitch's residual. `first` holds the
+            second one without applying it; the units must then be post-activation.
         activation_before_conv: pre-activation units, and a batch norm before the pooling.
         widen_factor: factor of the channels of the segments, but not of the stem. If it is given,
             the first stitch is left out where it widens nothing.
@@ -93,6 +95,7 @@ class ContinuousNet(nn.Module):
         rate: Callable[..., nn.Module] | None = None,
         max_num_steps: int | None = None,
         control: str | None = None,
+        stitch_norm: str = "both",
     ) -> None:
         super().__init__()
         self._compute = ContinuousNet._logits
@@ -104,7 +107,8 @@ class ContinuousNet(nn.Module):
         epsilon = float(initial_time_d) if time_epsilon is None else time_epsilon
         arguments.number("time_epsilon", epsilon, minimum=0, exclusive=True)
         unit = make_unit(batch_norm, use_skipinit, activation_before_conv)
-        residual = unit if arguments.boolean("stitch", stitch) else None
+        stitch_unit = partial(unit, last_norm=_applies_both(stitch_norm, activation_before_conv))
+        residual = stitch_unit if arguments.boolean("stitch", stitch) else None
         widths = _widths(alpha, widen_factor)
 
         self.stem = make_stem(in_channels, alpha, batch_norm=batch_norm)
@@ -224,6 +228,14 @@ class WideContinuousNet(ContinuousNet):
             activation_before_conv=activation_before_conv,
             **options,
         )
+
+
+def _applies_both(stitch_norm: str, activation_before_conv: bool) -> bool:
+    """Return True if the stitches apply both of their batch norms."""
+    arguments.one_of("stitch_norm", stitch_norm, ("both", "first"))
+    if stitch_norm == "first" and activation_before_conv:
+        raise ValueError("stitch_norm must be both with activation_before_conv=true, got 'first'")
+    return stitch_norm == "both"
 
 
 def _widths(alpha: int, widen_factor: int | None) -> tuple[int, ...]:

@@ -65,8 +65,23 @@ class SkipInit(nn.Module):
         return self.scale * x
 
 
+class HeldBatchNorm2d(nn.BatchNorm2d):
+    """A batch norm that a network holds, counts and saves, but does not apply: x -> x."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__(num_features)
+        # DistributedDataParallel would wait for gradients that never come.
+        self.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
 class ResidualUnit(nn.Sequential):
-    """The residual F: (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride)."""
+    """The residual F: (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride).
+
+    With `last_norm=False` a post-activation F holds its second batch norm without applying it.
+    """
 
     def __init__(
         self,
@@ -79,7 +94,9 @@ class ResidualUnit(nn.Sequential):
         activation_before_conv: bool = False,
         bias: bool = True,
         dropout: float = 0.0,
+        last_norm: bool = True,
     ) -> None:
+        second_norm = nn.BatchNorm2d if last_norm else HeldBatchNorm2d
         layers: dict[str, nn.Module] = {
             "conv1": conv3x3(in_channels, out_channels, stride, bias=bias),
             "relu1": nn.ReLU(),
@@ -87,7 +104,7 @@ class ResidualUnit(nn.Sequential):
             "dropout": nn.Dropout(dropout),
             "conv2": conv3x3(out_channels, out_channels, bias=bias),
             "relu2": nn.ReLU(),
-            "bn2": nn.BatchNorm2d(out_channels),
+            "bn2": second_norm(out_channels),
             "skipinit": SkipInit(),
         }
         order = ["bn1", "relu1", "conv1", "bn2", "relu2", "conv2"]
