@@ -19,8 +19,9 @@ from contnet.networks.units import (
 )
 from contnet.ode.adaptive import Effort
 from contnet.ode.bases import make_basis
-from contnet.ode.block import ODEBlock, Origin
+from contnet.ode.block import ODEBlock
 from contnet.ode.depth_time import DepthTime, depth_time
+from contnet.ode.refinement import Origin
 from contnet.ode.schemes import AdaptiveScheme, Scheme
 
 WHOLE_UP_TO = 24
@@ -155,9 +156,9 @@ class ContinuousNet(nn.Module):
         assert found is not None
         return found
 
-    def refine(self) -> list[Origin]:
+    def refine(self, n_basis: int | None = None, *, grow: bool = False) -> list[Origin]:
         """Refine every ODE block, and return the origin of each parameter (`ODEBlock.refine`)."""
-        return self._depth_time.refine()
+        return self._depth_time.refine(n_basis, grow=grow)
 
     def set_manifestation(
         self,

@@ -72,6 +72,10 @@ class WideResNet(nn.Module):
         widen_factor: factor of the segments' alpha, 2 alpha and 4 alpha channels.
         alpha: channels of the stem.
         dropout: share of activations dropped between the two convolutions of a unit.
+        stride_in: the convolution that halves height and width in the first unit of the later
+            segments: `first` or `second`.
+        initialisation: `he` draws the weights of the convolutions as in `ContinuousNet`; `pytorch`
+            leaves them as PyTorch draws them.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -85,6 +89,8 @@ class WideResNet(nn.Module):
         widen_factor: int = 4,
         alpha: int = 16,
         dropout: float = 0.0,
+        stride_in: str = "first",
+        initialisation: str = "he",
     ) -> None:
         super().__init__()
         n_units = _units_of_a_segment(depth, extra_layers=4)
@@ -92,6 +98,8 @@ class WideResNet(nn.Module):
         arguments.integer("alpha", alpha, minimum=1)
         arguments.integer("widen_factor", widen_factor, minimum=1)
         arguments.number("dropout", dropout, minimum=0, below=1)
+        arguments.one_of("stride_in", stride_in, ("first", "second"))
+        arguments.one_of("initialisation", initialisation, ("he", "pytorch"))
         width = alpha * widen_factor
 
         def unit(incoming: int, channels: int, stride: int) -> SkipConnection:
@@ -99,7 +107,12 @@ class WideResNet(nn.Module):
             if incoming != channels or stride != 1:
                 shortcut = conv1x1(incoming, channels, stride, bias=True)
             residual = ResidualUnit(
-                incoming, channels, stride, activation_before_conv=True, dropout=dropout
+                incoming,
+                channels,
+                stride,
+                activation_before_conv=True,
+                dropout=dropout,
+                stride_in=stride_in,
             )
             return SkipConnection(residual, shortcut)
 
@@ -113,7 +126,8 @@ class WideResNet(nn.Module):
             "linear": nn.Linear(4 * width, num_classes),
         }
         self.head = nn.Sequential(OrderedDict(head))
-        self.apply(initialise)
+        if initialisation == "he":
+            self.apply(initialise)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.segments(self.stem(x)))

@@ -61,6 +61,9 @@ class SkipInit(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.zeros(()))
 
+    def last_affine(self) -> nn.Module:
+        return self
+
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * x
 
@@ -80,7 +83,8 @@ class HeldBatchNorm2d(nn.BatchNorm2d):
 class ResidualUnit(nn.Sequential):
     """The residual F: (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride).
 
-    With `last_norm=False` a post-activation F holds its second batch norm without applying it.
+    The first convolution has the stride, or the second one with `stride_in="second"`. With
+    `last_norm=False` a post-activation F holds its second batch norm without applying it.
     """
 
     def __init__(
@@ -95,14 +99,16 @@ class ResidualUnit(nn.Sequential):
         bias: bool = True,
         dropout: float = 0.0,
         last_norm: bool = True,
+        stride_in: str = "first",
     ) -> None:
+        strides = (stride, 1) if stride_in == "first" else (1, stride)
         second_norm = nn.BatchNorm2d if last_norm else HeldBatchNorm2d
         layers: dict[str, nn.Module] = {
-            "conv1": conv3x3(in_channels, out_channels, stride, bias=bias),
+            "conv1": conv3x3(in_channels, out_channels, strides[0], bias=bias),
             "relu1": nn.ReLU(),
             "bn1": nn.BatchNorm2d(in_channels if activation_before_conv else out_channels),
             "dropout": nn.Dropout(dropout),
-            "conv2": conv3x3(out_channels, out_channels, bias=bias),
+            "conv2": conv3x3(out_channels, out_channels, strides[1], bias=bias),
             "relu2": nn.ReLU(),
             "bn2": second_norm(out_channels),
             "skipinit": SkipInit(),

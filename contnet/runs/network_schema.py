@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from contnet.ode.bases import BASES
+from contnet.ode.depth_time import Depth
 from contnet.ode.schemes import SCHEMES
 from contnet.runs.value_rules import (
     Rule,
@@ -25,6 +26,9 @@ MOST_STEPS = 4096
 
 MOST_ADAPTIVE_STEPS = 2**16
 """The limit of an adaptive scheme's steps on an interval that a file may ask for."""
+
+MOST_FACTOR = 2**64
+"""The factor of steps or epsilon over all refinements."""
 
 MOST_TOGETHER = 2**18
 """Steps of an ODE block times the square of the nodes that make up theta at one time."""
@@ -49,6 +53,9 @@ MODEL_KEYS: dict[str, Rule] = {
     "gradient": text,
     "max_num_steps": optional(integer(1, MOST_ADAPTIVE_STEPS)),
     "control": optional(text),
+    "stitch_norm": text,
+    "stride_in": text,
+    "initialisation": text,
 }
 
 MODEL = keys({"_target_": text}, MODEL_KEYS)
@@ -57,15 +64,33 @@ DEPTH: dict[str, Rule] = {
     "basis": basis,
     "n_basis": integer(1),
     "n_time_steps": STEPS,
-    "n_refined": integer(0, 64),
 }
+
+FACTORS: dict[str, Rule] = {
+    "refined_by": integer(1, MOST_FACTOR),
+    "grown_by": integer(1, MOST_FACTOR),
+}
+
+DOUBLINGS: dict[str, Rule] = {"n_refined": integer(0, 64)}
+"""What earlier files have in place of the factors: refinements, each by the factor 2."""
 
 
 def depths(place: str, value: Any) -> None:
     """Check the depths of the ODE blocks."""
-    each(keys(DEPTH))(place, value)
+    each(keys(DEPTH, {**FACTORS, **DOUBLINGS}))(place, value)
     for i, block in enumerate(value):
-        require(len(block) == len(DEPTH), f"{place}[{i}]", "a depth of four values")
+        others = block.keys() - DEPTH.keys()
+        known = others in (FACTORS.keys(), DOUBLINGS.keys())
+        names = ", ".join([*DEPTH, *FACTORS])
+        require(known, f"{place}[{i}]", f"a depth of {names}")
+
+
+def recorded_depth(block: dict[str, Any]) -> Depth:
+    """Return a depth from the plain values of a file, which may be one of an earlier version."""
+    values = dict(block)
+    if "n_refined" in values:
+        values["refined_by"] = 2 ** values.pop("n_refined")
+    return Depth(**values)
 
 
 MANIFESTATIONS = each(
