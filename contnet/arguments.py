@@ -6,7 +6,7 @@ the name of the argument. A command puts the group of the configuration before i
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +60,26 @@ def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
 
 def epochs(name: str, value: Any, n_epochs: int | None = None) -> list[int]:
     """Return epochs in increasing order, from 1 to n_epochs - 1 where that is given."""
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise ValueError(f"{name} must be a list of epochs, got {value!r}")
-    for epoch in value:
-        integer(name, epoch, minimum=1)
-        if n_epochs is not None and epoch >= n_epochs:
+
+    def epoch(name: str, value: Any) -> None:
+        integer(name, value, minimum=1)
+        if n_epochs is not None and value >= n_epochs:
             raise ValueError(
-                f"{name} must lie before the end of the run at {n_epochs}, got {epoch}"
+                f"{name} must lie before the end of the run at {n_epochs}, got {value}"
             )
+
+    return increasing(name, value, "epochs", epoch)
+
+
+def increasing(name: str, value: Any, meaning: str, check: Callable[[str, Any], Any]) -> list[Any]:
+    """Return a list of numbers in increasing order, each of which passes `check`.
+
+    `meaning` says in messages what they are.
+    """
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ValueError(f"{name} must be a list of {meaning}, got {value!r}")
+    for one in value:
+        check(name, one)
     if list(value) != sorted(set(value)):
         raise ValueError(
             f"{name} must be in increasing order and without repetition, got {list(value)}"

@@ -18,7 +18,7 @@ from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.loggers import Logger
 from torch import nn
 
-from contnet.commands.depth import check_depth, random_manifestations
+from contnet.commands.depth import check_depth, growth, random_manifestations
 from contnet.commands.depth import refinement as depth_refinement
 from contnet.commands.failures import config_errors
 from contnet.commands.instantiate import check_kind, instantiate
@@ -177,11 +177,10 @@ def trainer(
     callbacks += _members("callbacks", config, Callback, "a callback of Lightning", without)
     if config.compile:
         callbacks.append(CompilationTime())
-    if config.refine.epochs:
+    plan = growth(config)
+    if plan:
         probe_name = "training images" if data.val is None else "validation"
-        callbacks.append(
-            depth_refinement(config, classifier.network, data.probe_loader(), probe_name)
-        )
+        callbacks.append(depth_refinement(config, data.probe_loader(), probe_name))
     callbacks.append(PlateauSteps())  # the last: the others show the rate of the epoch
     loggers: list[Logger] = _members("logger", config, Logger, "a logger of Lightning")
     made: Trainer = instantiate(
@@ -194,8 +193,8 @@ def trainer(
     )
     check_processes(made, config.trainer, classifier.network, sweeping=sweeping)
     obstacle = refinement.unsupported(made, classifier.configure_optimizers()["optimizer"])
-    if config.refine.epochs and obstacle:
-        raise ConfigError(f"with refine.epochs {obstacle}")
+    if plan and obstacle:
+        raise ConfigError(f"with refine.{plan.key} {obstacle}")
     return made
 
 

@@ -13,10 +13,12 @@ from contnet.commands.failures import config_errors
 from contnet.commands.grammar import key_of
 from contnet.errors import ConfigError
 from contnet.ode.depth_time import DepthTime, depth_time
+from contnet.ode.last_affine import last_affine
 from contnet.ode.manifestation import Manifestation
 from contnet.ode.schemes import SCHEMES, AdaptiveScheme, Scheme
 from contnet.runs.network_schema import MOST_MANIFESTATIONS, MOST_STEPS
 from contnet.training.callbacks.refinement import DepthRefinement
+from contnet.training.growth import Growth
 from contnet.training.manifestations import RandomManifestations
 
 log = logging.getLogger(__name__)
@@ -32,15 +34,19 @@ def check_depth(config: DictConfig, network: nn.Module) -> None:
         ConfigError: if a value is not allowed, or the network has no depth-time and it is needed.
     """
     depth = depth_time(network)
-    if config.refine.epochs or depth is not None:
-        refinement(config, network, probe=(), probe_name="")
+    plan = growth(config)
+    if plan and depth is None:
+        name = type(network).__name__
+        raise ConfigError(f"refine.{plan.key} must be [] for {name}, which has no depth-time")
+    refinement(config, probe=(), probe_name="")
     random = random_manifestations(config, network)
-    n_refinements = len(config.refine.epochs)
     if depth is not None:
         _check_gradient(depth)
-        _check_final_depth(depth, n_refinements)
+        factors = _final_factors(depth, plan)
+        if config.refine.epsilon == "grow" and plan:
+            _check_affine(depth)
         if random is not None:
-            _check_members(depth, random, n_refinements)
+            _check_members(depth, random, factors, plan.key)
 
 
 def _check_gradient(depth: DepthTime) -> None:
@@ -55,61 +61,88 @@ def _check_gradient(depth: DepthTime) -> None:
             )
 
 
-def _check_final_depth(depth: DepthTime, n_refinements: int) -> None:
-    """Check that checkpoints can hold the depth that a network has after its refinements."""
+def _final_factors(depth: DepthTime, plan: Growth) -> set[int]:
+    """Return the factors by which the steps of the blocks are multiplied over the run.
+
+    Raises:
+        ConfigError: if a block cannot be refined so, or no checkpoint could hold its depth.
+    """
+    factors = set()
     for block in depth.blocks:
-        n_time_steps, basis = block.n_time_steps * 2**n_refinements, block.basis
-        if n_time_steps > MOST_STEPS:
+        # Many doublings lead to sizes that take long to set up: their steps are counted first.
+        final = block.n_time_steps * 2 ** len(plan.epochs)
+        if final <= MOST_STEPS:
+            try:
+                factor = plan.steps_factor(block.basis)
+            except ValueError as error:
+                kind = "fewer" if plan.epochs else "other numbers"
+                raise ConfigError(f"refine.{plan.key} must be {kind}; {error}") from error
+            factors.add(factor)
+            final = block.n_time_steps * factor
+        if final > MOST_STEPS:
             raise ConfigError(
-                "scheme.n_time_steps_per, model.initial_time_d and refine.epochs must lead to at "
-                f"most {MOST_STEPS} time steps, got {n_time_steps}"
+                f"scheme.n_time_steps_per, model.initial_time_d and refine.{plan.key} must lead to "
+                f"at most {MOST_STEPS} time steps, got {final}"
             )
+    return factors
+
+
+def _check_affine(depth: DepthTime) -> None:
+    """Check that the rates have a last affine map, which refine.epsilon=grow divides."""
+    for block in depth.blocks:
         try:
-            for _ in range(n_refinements):
-                basis = type(basis)(basis.n_refined)
+            last_affine(block.nodes[0])
         except ValueError as error:
-            raise ConfigError(f"refine.epochs must be fewer; {error}") from error
+            raise ConfigError(f"refine.epsilon must be keep, got 'grow'; {error}") from error
 
 
-def _check_members(depth: DepthTime, random: RandomManifestations, n_refinements: int) -> None:
+def _check_members(
+    depth: DepthTime, random: RandomManifestations, factors: set[int], key: str
+) -> None:
     """Check that checkpoints can hold the manifestations, and that every block accepts them."""
-    final = max(member.n_time_steps or 0 for member in random.members(n_refinements))
+    if len(factors) > 1:
+        raise ConfigError(
+            "refine.to must multiply the nodes of every ODE block by the same factor with "
+            f"manifestations=random, got factors {', '.join(map(str, sorted(factors)))}"
+        )
+    final = max(member.n_time_steps or 0 for member in random.members(*factors))
     if final > MOST_STEPS:
         raise ConfigError(
-            "manifestations.n_time_steps and refine.epochs must lead to at most "
-            f"{MOST_STEPS} time steps, got {final}"
+            f"manifestations.n_time_steps and refine.{key} must lead to at most {MOST_STEPS} time "
+            f"steps, got {final}"
         )
     with config_errors("manifestations"):
         for block, member in product(depth.blocks, random.start):
             block.settings.manifested(member.scheme, member.n_time_steps, None, None)
 
 
-def refinement(
-    config: DictConfig, network: nn.Module, probe: Iterable[Any], probe_name: str
-) -> DepthRefinement:
+def growth(config: DictConfig) -> Growth:
+    """Return when a network is refined, and how far.
+
+    Raises:
+        ConfigError: if a key of `refine` is not allowed.
+    """
+    keys: Any = OmegaConf.to_container(config.refine)
+    with config_errors("refine"):
+        return Growth(keys["epochs"], keys["at"], keys["to"], config.trainer.max_epochs)
+
+
+def refinement(config: DictConfig, probe: Iterable[Any], probe_name: str) -> DepthRefinement:
     """Return the callback that refines a network while it trains.
 
     Args:
         config: the configuration.
-        network: the network to refine.
         probe: batches of images and labels to report the accuracy on.
         probe_name: the name of these images in the report.
 
     Raises:
-        ConfigError: if the network has no depth-time, or a key of `refine` is not allowed.
+        ConfigError: if a key of `refine` is not allowed.
     """
-    if depth_time(network) is None:
-        name = type(network).__name__
-        raise ConfigError(f"refine.epochs must be [] for {name}, which has no depth-time")
     options: Any = OmegaConf.to_container(config.refine)
+    others = {key: value for key, value in options.items() if key not in ("epochs", "at", "to")}
+    plan = growth(config)
     with config_errors("refine"):
-        return DepthRefinement(
-            **options,
-            n_epochs=config.trainer.max_epochs,
-            seed=config.seed,
-            probe=probe,
-            probe_name=probe_name,
-        )
+        return DepthRefinement(plan, **others, seed=config.seed, probe=probe, probe_name=probe_name)
 
 
 def random_manifestations(config: DictConfig, network: nn.Module) -> RandomManifestations | None:

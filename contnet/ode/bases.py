@@ -54,6 +54,10 @@ class PiecewiseLinear(Basis):
     def n_refined(self) -> int:
         return 2 * self.n_basis
 
+    @property
+    def fineness(self) -> int:
+        return self.n_elements
+
     def functions(self, element: int) -> dict[int, Polynomial]:
         return {
             2 * element: (Fraction(1), Fraction(-1)),
@@ -76,6 +80,10 @@ class ContinuousLinear(Basis):
     @property
     def n_refined(self) -> int:
         return max(2, 2 * self.n_basis - 1)
+
+    @property
+    def fineness(self) -> int:
+        return 1 if self.n_basis == 1 else 2 * self.n_elements
 
     def functions(self, element: int) -> dict[int, Polynomial]:
         if self.n_basis == 1:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
+from itertools import count, islice
 from math import ceil, floor, lcm
 from typing import Self
 
@@ -84,6 +85,14 @@ class Basis(ABC):
         """Number of functions of the next finer basis, which represents every theta of this one."""
 
     @property
+    def fineness(self) -> int:
+        """A measure that doubles when the basis is refined to `n_refined` functions.
+
+        A basis of this kind represents every theta of this one if its fineness is a multiple.
+        """
+        return self.n_basis
+
+    @property
     def n_together(self) -> int:
         """The largest number of nodes that make up theta(t) at any t."""
         return max(len(self.functions(element)) for element in range(self.n_elements))
@@ -141,13 +150,26 @@ class Basis(ABC):
             return lambda t: constant
         return lambda t: self.rate(nodes, self.weights(Fraction(t), element), host=host)
 
-    def refine(self) -> tuple[Self, list[Row]]:
-        """Return the next finer basis, and its nodes as sums of the present ones.
+    def finer(self, n_basis: int | None = None) -> Self:
+        """Return the basis of `n_basis` functions, by default the next finer one.
 
-        theta(t) remains the same function.
+        Raises:
+            ValueError: if it does not represent every theta of this one.
         """
-        refined = replace(self, n_basis=self.n_refined)
-        return refined, list(projection(self, refined))
+        if n_basis is not None and not self._is_refined_by(n_basis):
+            possible = (n for n in count(self.n_basis + 1) if self._is_refined_by(n))
+            some = ", ".join(str(n) for n in islice(possible, 3))
+            raise ValueError(f"{self} can be refined to {some} or more nodes, got {n_basis!r}")
+        return replace(self, n_basis=self.n_refined if n_basis is None else n_basis)
+
+    def factor_to(self, finer: Self) -> int:
+        """Return the factor by which a refinement to a finer basis multiplies the steps."""
+        return 2 if finer.n_basis == self.n_refined else finer.fineness // self.fineness
+
+    def _is_refined_by(self, n_basis: int) -> bool:
+        if n_basis <= self.n_basis or n_basis % self.nodes_of_an_element:
+            return False
+        return replace(self, n_basis=n_basis).fineness % self.fineness == 0
 
 
 def in_basis(nodes: nn.ModuleList, old: Basis, new: Basis, rows: Sequence[Row]) -> nn.ModuleList:

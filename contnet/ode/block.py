@@ -14,11 +14,9 @@ from contnet.ode.bases import PiecewiseConstant, make_basis
 from contnet.ode.basis import Basis, in_basis, projection
 from contnet.ode.integrate import FixedGrid
 from contnet.ode.passages import Passages
+from contnet.ode.refinement import Origin, Refinement
 from contnet.ode.schemes import AdaptiveScheme, Scheme, find_scheme, with_tolerances
 from contnet.ode.settings import Settings
-
-Origin = tuple[nn.Parameter, list[tuple[nn.Parameter, float]]]
-"""A new parameter, and the pairs (old parameter, weight) whose weighted sum it is."""
 
 
 class ODEBlock(nn.Module):
@@ -62,7 +60,7 @@ class ODEBlock(nn.Module):
         control: str | None = None,
     ) -> None:
         super().__init__()
-        self.n_refined = 0
+        self.refined_by = self.grown_by = 1
         intervals, target = PiecewiseConstant(n_basis), make_basis(basis, n_basis)
         found = find_scheme(scheme) if isinstance(scheme, str) else scheme
         settings = Settings(
@@ -106,29 +104,40 @@ class ODEBlock(nn.Module):
         """Change to settings with the same basis; norms keep their present statistics."""
         self._arrange(settings, self.nodes)
 
-    def refine(self) -> list[Origin]:
-        """Change to the next finer basis and double the steps, with theta(t) unchanged.
+    def refine(self, n_basis: int | None = None, *, grow: bool = False) -> list[Origin]:
+        """Change to a finer basis and multiply the steps likewise, with theta(t) unchanged.
 
         x(1) changes only because the scheme's error does. A node that continues unchanged remains
         the same module.
 
+        Args:
+            n_basis: number of nodes; by default that of the next finer basis, with twice the steps.
+            grow: multiply epsilon like the steps, and divide the last affine map of every node by
+                the same (see `last_affine`). The function remains, and the block has the parameters
+                of one that was built with so many nodes.
+
         Returns:
             The origin of each parameter as (new, [(old, weight), ...]): the new parameter is the
             sum of the old ones. They come in the order of `nodes.parameters()`.
+
+        Raises:
+            ValueError: if no such basis represents theta(t), or a rate that is to grow has no last
+                affine map. The block is then unchanged.
         """
+        refinement = Refinement.of(self.basis, self.nodes[0], n_basis, grow=grow)
         statistics.keep(self.nodes, self.settings.manifestation)
-        old_parameters = [list(node.parameters()) for node in self.nodes]
-        finer, rows = self.basis.refine()
-        nodes = in_basis(self.nodes, self.basis, finer, rows)
-        settings = replace(self.settings, basis=finer, n_time_steps=2 * self.n_time_steps)
+        nodes, origins = refinement.apply(self.nodes)
+        settings = replace(
+            self.settings,
+            basis=refinement.new,
+            n_time_steps=self.n_time_steps * refinement.factor,
+            epsilon=self.epsilon * refinement.growth,
+        )
         self._arrange(settings, nodes)
         statistics.take(nodes, settings.manifestation)
-        self.n_refined += 1
-        return [
-            (parameter, [(old_parameters[k][i], float(weight)) for k, weight in row])
-            for node, row in zip(nodes, rows, strict=True)
-            for i, parameter in enumerate(node.parameters())
-        ]
+        self.refined_by *= refinement.factor
+        self.grown_by *= refinement.growth
+        return origins
 
     def project(self, n_basis: int, basis: str | None = None) -> None:
         """Replace theta(t) by its projection onto another basis; the number of steps stays.
@@ -147,15 +156,26 @@ class ODEBlock(nn.Module):
         nodes = in_basis(self.nodes, self.basis, target, projection(self.basis, target))
         self._arrange(settings, nodes)
 
-    def resize(self, basis: str, n_basis: int, n_time_steps: int) -> None:
+    def resize(
+        self, basis: str, n_basis: int, n_time_steps: int, refined_by: int = 1, grown_by: int = 1
+    ) -> None:
         """Replace the nodes by those of another basis, into which weights can then be loaded.
+
+        Args:
+            basis: a name in `BASES`.
+            n_basis: number of nodes.
+            n_time_steps: equal steps over [0, 1].
+            refined_by: the factor by which refinements have multiplied the steps.
+            grown_by: the factor by which they have multiplied epsilon.
 
         Raises:
             ValueError: if there is no such basis, or `gradient` does not work with it.
         """
         target = make_basis(basis, n_basis)
-        settings = replace(self.settings, basis=target, n_time_steps=n_time_steps)
+        epsilon = self.epsilon / self.grown_by * grown_by
+        settings = replace(self.settings, basis=target, n_time_steps=n_time_steps, epsilon=epsilon)
         self._arrange(settings, nn.ModuleList(copy.deepcopy(self.nodes[0]) for _ in range(n_basis)))
+        self.refined_by, self.grown_by = refined_by, grown_by
 
     def compile(self, *args: Any, **options: Any) -> None:
         """Compile one step for all steps and nodes, with the arguments of `torch.compile`.

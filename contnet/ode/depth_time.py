@@ -6,7 +6,7 @@ that contains ODE blocks can be trained, refined, resized, swept and projected.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TypeVar
 
 from torch import nn
@@ -14,9 +14,10 @@ from torch import nn
 from contnet.ode import statistics
 from contnet.ode.adaptive import Effort
 from contnet.ode.basis import Basis
-from contnet.ode.block import ODEBlock, Origin
+from contnet.ode.block import ODEBlock
 from contnet.ode.manifestation import Manifestation
 from contnet.ode.norms import modules
+from contnet.ode.refinement import Origin, Refinement
 from contnet.ode.schemes import AdaptiveScheme, Scheme
 from contnet.ode.settings import Settings
 
@@ -25,12 +26,21 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Depth:
-    """The depth of one ODE block, in plain values: its nodes, its steps and its refinements."""
+    """The depth of one ODE block, in plain values: its nodes, its steps and its refinements.
+
+    Args:
+        basis: the name of the basis.
+        n_basis: number of nodes.
+        n_time_steps: equal steps over [0, 1].
+        refined_by: the factor by which refinements have multiplied the steps.
+        grown_by: the factor by which refinements have multiplied epsilon.
+    """
 
     basis: str
     n_basis: int
     n_time_steps: int
-    n_refined: int
+    refined_by: int = 1
+    grown_by: int = 1
 
 
 @dataclass(frozen=True)
@@ -89,22 +99,37 @@ class DepthTime:
         return sum((block.effort for block in self.blocks), Effort())
 
     @property
-    def n_refined(self) -> int:
-        """Refinements that every block has had."""
-        return min(block.n_refined for block in self.blocks)
+    def refined_by(self) -> int:
+        """The factor by which refinements have multiplied the steps of every block."""
+        return min(block.refined_by for block in self.blocks)
 
     @property
     def depths(self) -> tuple[Depth, ...]:
         """The depth of each block."""
         return tuple(
-            Depth(block.basis.name, block.n_basis, block.n_time_steps, block.n_refined)
+            Depth(
+                block.basis.name,
+                block.n_basis,
+                block.n_time_steps,
+                block.refined_by,
+                block.grown_by,
+            )
             for block in self.blocks
         )
 
-    def refine(self) -> list[Origin]:
-        """Refine every block, and return the origin of each parameter: see `ODEBlock.refine`."""
+    def refine(self, n_basis: int | None = None, *, grow: bool = False) -> list[Origin]:
+        """Refine every block, and return the origin of each parameter: see `ODEBlock.refine`.
+
+        A block that has `n_basis` nodes or more stays as it is.
+
+        Raises:
+            ValueError: if a block cannot be refined so; all blocks are then unchanged.
+        """
+        blocks = [block for block in self.blocks if n_basis is None or block.n_basis < n_basis]
+        for block in blocks:
+            Refinement.of(block.basis, block.nodes[0], n_basis, grow=grow)
         statistics.keep(self.network, self.manifestation)
-        origins = [origin for block in self.blocks for origin in block.refine()]
+        origins = [origin for block in blocks for origin in block.refine(n_basis, grow=grow)]
         statistics.take(self.network, self.manifestation)
         return origins
 
@@ -120,8 +145,7 @@ class DepthTime:
                 f"depths must be {len(self.blocks)}, one for each ODE block, got {len(depths)}"
             )
         for block, depth in zip(self.blocks, depths, strict=True):
-            block.resize(depth.basis, depth.n_basis, depth.n_time_steps)
-            block.n_refined = depth.n_refined
+            block.resize(*astuple(depth))
 
     def set_manifestation(
         self,

@@ -24,6 +24,7 @@ from contnet.runs import schema
 from contnet.runs.archive import Archive
 from contnet.runs.atomic import write_atomically
 from contnet.runs.folder import LAST
+from contnet.runs.network_schema import recorded_depth
 from contnet.runs.pickled import read_tree
 from contnet.runs.schema import KEY
 from contnet.runs.tensors import with_tensors
@@ -69,7 +70,7 @@ class Record:
             KeyError, TypeError: if there is none, or it has other keys.
         """
         content = dict(checkpoint[KEY])
-        depth = tuple(Depth(**block) for block in content.pop("depth"))
+        depth = tuple(recorded_depth(block) for block in content.pop("depth"))
         manifestations = tuple(
             Manifestation(find_scheme(one["scheme"]), one["n_time_steps"])
             for one in content.pop("manifestations", [])  # earlier checkpoints have none
@@ -196,7 +197,8 @@ def resize(network: nn.Module, record: Record, n_time_steps_per: int) -> None:
                 block.basis,
                 block.n_basis,
                 max(1, block.n_time_steps * n_time_steps_per // trained_per),
-                block.n_refined,
+                block.refined_by,
+                block.grown_by,
             )
             for block in record.depth
         )

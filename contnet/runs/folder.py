@@ -17,6 +17,9 @@ LAST = Path("checkpoints") / "last.ckpt"
 PREVIOUS = Path("checkpoints") / "previous.ckpt"
 """The checkpoint before that, for the case that the last one is damaged."""
 
+STABLE = Path("checkpoints") / "stable.ckpt"
+"""The checkpoint from before the rate begins to fall, with `lr_schedule=wsd`."""
+
 BEST = Path("checkpoints") / "best.ckpt"
 """The checkpoint with the best figure on the validation images."""
 

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from contnet.data.preprocessing import Preprocessing
 from contnet.errors import ConfigError
-from contnet.ode.depth_time import Depth
 from contnet.ode.manifestation import Manifestation
 from contnet.ode.schemes import AdaptiveScheme, Scheme, find_scheme, scheme_names, with_tolerances
 from contnet.runs import network_schema
@@ -174,7 +173,7 @@ def _blueprint(description: dict[str, Any]) -> Blueprint:
         classes=tuple(description["classes"]),
         preprocessing=preprocessing,
         channels_last=description["channels_last"],
-        depth=tuple(Depth(**block) for block in description["depth"]),
+        depth=tuple(network_schema.recorded_depth(block) for block in description["depth"]),
         manifestations=tuple(
             Manifestation(find_scheme(one["scheme"]), one["n_time_steps"])
             for one in description["manifestations"]

@@ -118,7 +118,7 @@ class Classifier(LightningModule):
         if depth is None or self.manifestations is None:
             return nullcontext()
         epoch = self.current_epoch
-        return depth.manifested(self.manifestations.drawn(epoch, batch_idx, depth.n_refined))
+        return depth.manifested(self.manifestations.drawn(epoch, batch_idx, depth.refined_by))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._judge("val", batch, batch_idx)
@@ -179,7 +179,7 @@ class Classifier(LightningModule):
         depth = depth_time(network)
         if self.manifestations is None or depth is None:
             return ()
-        return self.manifestations.members(depth.n_refined)
+        return self.manifestations.members(depth.refined_by)
 
     def provide_statistics(self, network: nn.Module) -> None:
         """Let the norms of a network of this run keep statistics of each manifestation."""

@@ -12,9 +12,26 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from contnet import arguments
-from contnet.training.schedulers import Cosine, MultiStep, OneCycle, Plateau, Resumable
+from contnet.training.schedulers import (
+    DECAYS,
+    Cosine,
+    MultiStep,
+    OneCycle,
+    Plateau,
+    Resumable,
+    WarmupStableDecay,
+)
 
-__all__ = ["Plateau", "Resumable", "cosine", "multistep", "on_plateau", "onecycle", "plateau"]
+__all__ = [
+    "Plateau",
+    "Resumable",
+    "cosine",
+    "multistep",
+    "on_plateau",
+    "onecycle",
+    "plateau",
+    "wsd",
+]
 
 Schedule = dict[str, Any]
 
@@ -50,6 +67,42 @@ def multistep(
 def cosine(optimizer: Optimizer, *, epochs: int, steps_per_epoch: int) -> Schedule:
     """Reduce the rate to 0 along half a cosine (Loshchilov and Hutter 2017, no restarts)."""
     return {"scheduler": Cosine(optimizer, epochs, steps_per_epoch), "interval": "step"}
+
+
+def wsd(
+    optimizer: Optimizer,
+    *,
+    epochs: int,
+    steps_per_epoch: int,
+    warmup: float,
+    decay: float,
+    shape: str,
+) -> Schedule:
+    """Raise the rate, keep it stable, and reduce it to about 0 (Hu et al. 2024, MiniCPM, 4.2).
+
+    The rate rises linearly over the share `warmup` of all steps, and falls over their last share
+    `decay`. Until the decay it is that of a longer run. So a run can be prolonged from there.
+
+    Args:
+        optimizer: the optimizer, whose `lr` is the stable rate.
+        epochs: length of the run.
+        steps_per_epoch: steps of the optimizer in an epoch.
+        warmup: share of the steps.
+        decay: share of the steps.
+        shape: of the decay: `linear`, `cosine` or `sqrt` (1 minus the square root of the share of
+            the decay that is over; Hagele et al. 2024, arXiv 2405.18392).
+
+    Raises:
+        ValueError: if a share is out of range, both together are more than 1, or there is no such
+            shape.
+    """
+    arguments.number("warmup", warmup, minimum=0, below=1)
+    arguments.number("decay", decay, minimum=0, below=1)
+    if warmup + decay > 1:
+        raise ValueError(f"warmup and decay must add up to at most 1, got {warmup:g} + {decay:g}")
+    fall = DECAYS[arguments.one_of("shape", shape, DECAYS)]
+    made = WarmupStableDecay(optimizer, epochs, steps_per_epoch, warmup, decay, fall)
+    return {"scheduler": made, "interval": "step"}
 
 
 def onecycle(

@@ -30,7 +30,7 @@ class RandomManifestations:
 
     Args:
         start: the manifestations at the depth that the network starts with. They have fixed steps.
-            A refinement doubles their steps.
+            A refinement multiplies their steps like those of the network.
         draw: a name in `DRAWS`.
         single_steps: how often manifestations that start with one step are drawn, as a multiple of
             what `draw` says. They are the hardest to serve.
@@ -54,17 +54,17 @@ class RandomManifestations:
                 f"{'; '.join(map(str, self.start)) or 'none'}"
             )
 
-    def members(self, n_refined: int) -> tuple[Manifestation, ...]:
-        """Return the manifestations of a network that was refined `n_refined` times."""
+    def members(self, refined_by: int) -> tuple[Manifestation, ...]:
+        """Return the manifestations once refinements have multiplied the steps by a factor."""
         return tuple(
-            Manifestation(one.scheme, (one.n_time_steps or 0) * 2**n_refined) for one in self.start
+            Manifestation(one.scheme, (one.n_time_steps or 0) * refined_by) for one in self.start
         )
 
-    def drawn(self, epoch: int, batch: int, n_refined: int) -> Manifestation:
+    def drawn(self, epoch: int, batch: int, refined_by: int) -> Manifestation:
         """Return the manifestation of a batch of an epoch, both counted from 0."""
         generator = keyed_generator(self.seed, epoch, batch, DRAWING)
         row = torch.multinomial(self.probabilities, 1, generator=generator)
-        return self.members(n_refined)[int(row)]
+        return self.members(refined_by)[int(row)]
 
     @property
     def probabilities(self) -> Tensor:

@@ -5,8 +5,8 @@ PyTorch's schedulers go on from the rate of a checkpoint, whatever the settings 
 
 import warnings
 from bisect import bisect_right
-from collections.abc import Sequence
-from math import cos, pi
+from collections.abc import Callable, Sequence
+from math import cos, pi, sqrt
 from typing import Any
 
 from torch.optim import Optimizer
@@ -125,11 +125,13 @@ class Spanning(Resumable):
     def span(self, epochs: int, max_steps: int) -> None:
         """Span the steps that the run takes: those of `epochs`, and at most `max_steps`.
 
-        With a negative number there is no limit of steps. The rate of the first step stays.
+        With a negative number there is no limit of steps.
         """
         self.n_steps = epochs * self.steps_per_epoch
         if max_steps >= 0:
             self.n_steps = min(self.n_steps, max_steps)
+        for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+            group["lr"] = lr  # the rate of the first step may depend on the number of steps
 
 
 class Cosine(Spanning):
@@ -140,6 +142,51 @@ class Cosine(Spanning):
 
     def get_lr(self) -> list[Any]:
         return [lr * _between(1, 0, self.last_epoch / self.n_steps) for lr in self.base_lrs]
+
+
+class WarmupStableDecay(Spanning):
+    """A scheduler whose rate rises, stays at that of the optimizer, and falls to about 0.
+
+    Until the fall, the rate depends on the length of the run through the warmup alone. So a run can
+    be prolonged from its last stable step.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        epochs: int,
+        steps_per_epoch: int,
+        warmup: float,
+        decay: float,
+        shape: Callable[[float], float],
+    ) -> None:
+        self.warmup = warmup
+        self.decay = decay
+        self.shape = shape
+        super().__init__(optimizer, epochs, steps_per_epoch)
+
+    @property
+    def n_before_decay(self) -> int:
+        """Number of steps before the rate begins to fall."""
+        return round((1 - self.decay) * self.n_steps)
+
+    def get_lr(self) -> list[Any]:
+        n_warmup = self.warmup * self.n_steps
+        n_decay = self.n_steps - self.n_before_decay
+        share = 1.0
+        if self.last_epoch + 1 < n_warmup:
+            share = (self.last_epoch + 1) / n_warmup
+        elif self.last_epoch > self.n_before_decay:
+            share = self.shape(min(1.0, (self.last_epoch - self.n_before_decay) / n_decay))
+        return [lr * share for lr in self.base_lrs]
+
+
+DECAYS: dict[str, Callable[[float], float]] = {
+    "linear": lambda passed: 1 - passed,
+    "cosine": lambda passed: _between(1, 0, passed),
+    "sqrt": lambda passed: 1 - sqrt(passed),
+}
+"""How the rate of `wsd` falls: the share of it that is left when a share of the decay is over."""
 
 
 class OneCycle(Spanning):

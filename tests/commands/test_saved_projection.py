@@ -74,7 +74,7 @@ def test_a_saved_projection_evaluates_as_it_did_and_trains_on(run: Run, basis: s
     ][-1:]
 
     saved, trained = load(f"{folder}/checkpoints/last.ckpt"), load(LAST)
-    assert Record.of(saved).depth == 3 * (Depth(basis, n, n_time_steps=2, n_refined=2),)
+    assert Record.of(saved).depth == 3 * (Depth(basis, n, n_time_steps=2, refined_by=4),)
     assert saved["epoch"] == trained["epoch"]
     state = contnet.project(network_of(trained), n, basis).state_dict()
     assert_same(dict(network_of(saved).state_dict()), dict(state), basis)

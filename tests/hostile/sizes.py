@@ -18,7 +18,10 @@ SIZES: dict[str, tuple[str, Any]] = {
     "10_to_12_steps_for_each_node": (f"{CONFIG}/model/n_time_steps_per", 10**12),
     "steps_of_the_scheme_below_0": (f"{CONFIG}/scheme/n_time_steps_per", -(10**12)),
     "no_steps": ("contnet/depth/0/n_time_steps", 0),
-    "many_refinements": ("contnet/depth/0/n_refined", 10**6),
+    "many_refinements": ("contnet/depth/0/refined_by", 10**30),
+    "an_epsilon_grown_without_end": ("contnet/depth/0/grown_by", 10**30),
+    "an_epsilon_shrunk_to_0": ("contnet/depth/0/grown_by", 0),
+    "a_depth_of_two_versions": ("contnet/depth/0/n_refined", 1),
     "a_legendre_basis_of_thousands": (
         "contnet/depth/0",
         {"basis": "legendre", "n_basis": 5000, "n_time_steps": 5000, "n_refined": 0},

@@ -55,8 +55,8 @@ def test_each_block_is_refined_from_its_own_depth() -> None:
     network = Uneven()
     origins = depth_of(network).refine()
     assert depth_of(network).depths == (
-        Depth("piecewise_constant", 4, 8, 1),
-        Depth("piecewise_constant", 6, 6, 1),
+        Depth("piecewise_constant", 4, 8, 2),
+        Depth("piecewise_constant", 6, 6, 2),
     )
     assert [new for new, _ in origins] == list(network.parameters())
 
@@ -68,12 +68,12 @@ def test_weights_load_into_a_network_that_was_resized_to_their_depth() -> None:
     target.load_state_dict(source.state_dict())
     x = torch.randn(3, 4, dtype=torch.float64)
     assert torch.equal(target(x), source(x))
-    assert depth_of(target).n_refined == 1
+    assert depth_of(target).refined_by == 2
 
 
 def test_depths_of_another_number_of_blocks_are_refused() -> None:
     with pytest.raises(ValueError, match="depths must be 2, one for each ODE block, got 1"):
-        depth_of(Uneven()).resize((Depth("piecewise_constant", 2, 2, 0),))
+        depth_of(Uneven()).resize((Depth("piecewise_constant", 2, 2),))
 
 
 def test_projection_leaves_the_network_that_it_copies() -> None:

@@ -1,12 +1,16 @@
 """Refinement of ODE blocks: the function is kept."""
 
 import copy
+import re
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from contnet import SCHEMES, ContinuousNet, ODEBlock, Scheme
 from contnet.ode.depth_time import depth_time
+from contnet.ode.last_affine import last_affine
 from tests.ode.theta import BASES_AND_SIZES, Value, some_times, theta
 from tests.problems import Smooth, slope
 
@@ -56,6 +60,162 @@ def test_with_twice_the_steps_the_change_falls_at_the_schemes_order(scheme: Sche
         return (refined(x) - block(x)).norm().item()
 
     assert slope(change, [32, 64, 128, 256]) == pytest.approx(scheme.order, abs=0.2)
+
+
+NESTED = [
+    *[("piecewise_constant", 1, n) for n in (2, 3, 8)],
+    ("piecewise_constant", 2, 6),
+    ("piecewise_linear", 2, 6),
+    ("piecewise_linear", 4, 8),
+    *[("continuous_linear", 1, n) for n in (2, 3, 9)],
+    ("continuous_linear", 3, 7),
+    ("legendre", 1, 3),
+    ("legendre", 2, 8),
+]
+
+
+@pytest.mark.parametrize(("name", "n", "finer"), NESTED)
+@pytest.mark.parametrize("grow", [False, True], ids=["keep", "grow"])
+def test_a_refinement_to_any_nested_basis_keeps_the_function(
+    name: str, n: int, finer: int, grow: bool
+) -> None:
+    def rate() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4)).double()
+
+    block = ODEBlock(rate, n_basis=n, n_time_steps=12, basis=name, scheme="rk4", epsilon=3.0)
+    x = torch.randn(3, 4, dtype=torch.float64)
+    before = block(x)
+    block.refine(finer, grow=grow)
+    factor = block.n_time_steps // 12
+    assert block.n_basis == finer
+    assert (block.refined_by, block.grown_by) == (factor, factor if grow else 1)
+    assert block.epsilon == 3.0 * block.grown_by
+    block.set_manifestation(n_time_steps=12)
+    torch.testing.assert_close(block(x), before, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "finer", "message"),
+    [
+        ("piecewise_constant", 2, 3, "piecewise_constant, 2 nodes can be refined to 4, 6, 8 "),
+        ("piecewise_constant", 2, 2, "can be refined to 4, 6, 8 or more nodes, got 2"),
+        ("piecewise_constant", 2, 1, "can be refined to 4, 6, 8 or more nodes, got 1"),
+        ("piecewise_linear", 4, 6, "can be refined to 8, 12, 16 or more nodes, got 6"),
+        ("continuous_linear", 3, 4, "can be refined to 5, 7, 9 or more nodes, got 4"),
+        ("legendre", 2, 3, "can be refined to 4, 6, 8 or more nodes, got 3"),
+    ],
+)
+def test_a_basis_that_does_not_hold_theta_is_refused(
+    name: str, n: int, finer: int, message: str
+) -> None:
+    block = ODEBlock(Smooth, n_basis=n, basis=name)
+    network = nn.Sequential(ODEBlock(Smooth), block)
+    depth = depth_time(network)
+    before = depth.depths
+    with pytest.raises(ValueError, match=re.escape(message)):
+        block.refine(finer)
+    if finer > n:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            depth.refine(finer)
+    assert depth.depths == before
+
+
+@pytest.mark.parametrize("name", ["piecewise_constant", "continuous_linear"])
+def test_one_map_is_three_doublings_to_the_last_bit(name: str) -> None:
+    once = ContinuousNet(alpha=2, basis=name).train()
+    once(torch.randn(8, 3, 8, 8))
+    thrice = copy.deepcopy(once)
+    for _ in range(3):
+        thrice.refine()
+    once.refine(thrice.blocks[0].n_basis)
+    assert depth_time(once).depths == depth_time(thrice).depths
+    for (key, value), other in zip(
+        once.state_dict().items(), thrice.state_dict().values(), strict=True
+    ):
+        assert torch.equal(value, other), key
+
+
+@pytest.mark.parametrize("scheme", ["euler", "rk4_classic"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"activation_before_conv": True},
+        {"use_skipinit": True},
+        {"batch_norm": False},
+        {"batch_norm": False, "activation_before_conv": True, "use_skipinit": True},
+        {"basis": "continuous_linear"},
+        {"basis": "legendre"},
+    ],
+    ids=str,
+)
+def test_growing_keeps_the_logits_and_gives_epsilon_the_nodes(options: dict, scheme: str) -> None:
+    network = ContinuousNet(alpha=4, scheme=scheme, **options)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("scale"):  # SkipInit begins at 0
+                parameter.fill_(0.5)
+    x = torch.randn(8, 3, 8, 8)
+    network(x)
+    network.eval()
+    before = network(x)
+    n_steps = network.blocks[0].n_time_steps
+    network.refine(3 if options.get("basis") == "continuous_linear" else 4, grow=True)
+    assert {block.epsilon for block in network.blocks} == {4.0}
+    assert network.blocks[0].n_time_steps == 4 * n_steps
+    network.set_manifestation(n_time_steps=n_steps)
+    torch.testing.assert_close(network(x), before, rtol=1e-5, atol=1e-5)
+
+
+class Own(nn.Module):
+    """A rate that is no nn.Sequential, and says which map is its last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out, self.gate = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def last_affine(self) -> nn.Module:
+        return self.out
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.out(torch.tanh(self.gate(x))))
+
+
+def tied() -> nn.Module:
+    linear = nn.Linear(4, 4)
+    return nn.Sequential(linear, nn.Tanh(), linear)
+
+
+@pytest.mark.parametrize(
+    ("rate", "names"),
+    [
+        (Own, ["out.weight", "out.bias"]),
+        (lambda: nn.Linear(4, 4, bias=False), ["weight"]),
+        (lambda: nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Dropout()), ["0.weight", "0.bias"]),
+        (lambda: nn.Sequential(nn.Tanh(), nn.Sequential(Own(), nn.Identity())), None),
+    ],
+)
+def test_the_last_affine_map_is_found(rate: type, names: list[str] | None) -> None:
+    found = last_affine(rate())
+    assert found == (names or ["1.0.out.weight", "1.0.out.bias"])
+
+
+@pytest.mark.parametrize(
+    ("rate", "message"),
+    [
+        (Smooth, "Smooth must be an nn.Sequential that ends in an affine map, or have a method"),
+        (lambda: nn.Sequential(nn.Linear(4, 4), nn.Tanh()), "Sequential must be an nn.Sequential"),
+        (lambda: nn.Sequential(), "Sequential must be an nn.Sequential that ends in an affine map"),
+        (lambda: weight_norm(nn.Linear(4, 4)), "must be an nn.Sequential that ends in an affine"),
+        (lambda: nn.BatchNorm1d(4, affine=False), "of BatchNorm1d must have parameters"),
+        (tied, "the last affine map of Sequential must share no parameters"),
+    ],
+)
+def test_a_rate_without_a_last_affine_map_is_told(rate: type, message: str) -> None:
+    block = ODEBlock(rate)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        block.refine(2, grow=True)
+    assert (block.n_basis, block.epsilon) == (1, 1.0)
 
 
 def test_children_have_their_parents_weights_statistics_and_scalars() -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from contnet import ODEBlock, project
 from contnet.ode.bases import BASES
-from contnet.training.callbacks.refinement import carry_state
+from contnet.training.optimizer import carry_state
 
 
 class Encoder(nn.Module):

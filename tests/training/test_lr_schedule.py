@@ -1,5 +1,9 @@
+import math
+import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,10 +12,10 @@ from torch import nn
 from contnet.commands import build
 from contnet.data import batches
 from contnet.errors import ConfigError
-from contnet.training.lr_schedule import cosine, multistep, onecycle, plateau
+from contnet.training.lr_schedule import cosine, multistep, onecycle, plateau, wsd
 from tests.configuration import composed
 from tests.conftest import Run
-from tests.outcomes import LAST, assert_same_end, load
+from tests.outcomes import LAST, assert_same, assert_same_end, load
 
 
 @pytest.mark.parametrize(("limit", "n_steps"), [(None, 11), (5, 5), (99, 11), (0.5, 5)])
@@ -30,7 +34,7 @@ def test_a_schedule_by_steps_knows_how_much_of_an_epoch_is_trained_on(
 
 
 @pytest.mark.parametrize("n_processes", [1, 2])
-@pytest.mark.parametrize("schedule", ["multistep", "cosine", "onecycle"])
+@pytest.mark.parametrize("schedule", ["multistep", "cosine", "onecycle", "wsd"])
 def test_learning_rate_over_a_run(
     schedule: str, n_processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,6 +60,11 @@ def test_learning_rate_over_a_run(
         assert by_epoch[0] == 0.1
         assert by_epoch[50] == pytest.approx(0.05)
         assert rates[-1] == pytest.approx(0, abs=1e-6)
+    elif schedule == "wsd":
+        assert rates[0] < 0.1
+        assert by_epoch[2:81] == [0.1] * 79
+        assert by_epoch[90] == pytest.approx(0.05)
+        assert 0 < rates[-1] < 1e-3
     else:
         assert max(by_epoch) == pytest.approx(by_epoch[30], rel=0.01)
         assert max(rates) == pytest.approx(0.1, rel=1e-4)
@@ -106,6 +115,7 @@ SCHEDULES = {
     "multistep": partial(multistep, milestones=[1, 3], gamma=0.1),
     "cosine": cosine,
     "onecycle": partial(onecycle, pct_start=0.3),
+    "wsd": partial(wsd, warmup=0.3, decay=0.4, shape="sqrt"),
 }
 
 
@@ -144,6 +154,71 @@ def test_a_run_that_goes_on_otherwise_has_the_rates_of_a_run_that_was_always_so(
     went_on, _ = settings(gone_on, range(2, epochs), steps_per_epoch, state, **other)
     always, _ = settings(gone_on, range(epochs), steps_per_epoch, None, **other)
     assert went_on == always[2 * steps_per_epoch :]
+
+
+@pytest.mark.parametrize(
+    ("shape", "falls"),
+    [
+        ("linear", lambda passed: 1 - passed),
+        ("cosine", lambda passed: (1 + math.cos(math.pi * passed)) / 2),
+        ("sqrt", lambda passed: 1 - math.sqrt(passed)),
+    ],
+)
+@pytest.mark.parametrize(("warmup", "decay"), [(0.1, 0.4), (0, 0.4), (0.1, 0), (0.5, 0.5)])
+def test_wsd_rises_is_stable_and_falls(
+    shape: str, falls: Callable[[float], float], warmup: float, decay: float
+) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
+    options = {"warmup": warmup, "decay": decay, "shape": shape}
+    scheduler = wsd(optimizer, epochs=10, steps_per_epoch=10, **options)["scheduler"]
+    for step in range(100):
+        rising = min(1, (step + 1) / (100 * warmup)) if warmup else 1
+        falling = falls((step / 100 - 1 + decay) / decay) if step > 100 * (1 - decay) else 1
+        rate = optimizer.param_groups[0]["lr"]
+        assert rate == pytest.approx(0.3 * min(rising, falling), abs=1e-12), step
+        optimizer.step()
+        scheduler.step()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"warmup": 0.6, "decay": 0.5}, "warmup and decay must add up to at most 1, got 0.6 + 0.5"),
+        ({"warmup": -0.1}, "warmup must be a number at least 0 and less than 1, got -0.1"),
+        ({"decay": 1}, "decay must be a number at least 0 and less than 1, got 1"),
+        ({"shape": "root"}, "shape must be one of linear, cosine, sqrt; got 'root'"),
+    ],
+)
+def test_a_wsd_that_cannot_be_is_named(options: dict[str, Any], message: str) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
+    allowed = {"warmup": 0.1, "decay": 0.2, "shape": "linear"}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        wsd(optimizer, epochs=3, steps_per_epoch=1, **{**allowed, **options})
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.4], ids=["at the end of an epoch", "within an epoch"])
+def test_a_run_is_prolonged_from_its_stable_part_to_the_end_of_one_that_was_always_longer(
+    run: Run, tmp_path: Path, decay: float
+) -> None:
+    options = ("model.alpha=2", "trainer.limit_train_batches=5", "lr_schedule=wsd")
+    options += ("lr_schedule.warmup=0", f"lr_schedule.decay={decay}", "callbacks=ema")
+    # One window, in steps, and so one share for each length of the run.
+    longer = ("epochs=4", "callbacks.ema.window=0.2")
+    assert run("train", *options, *longer, "hydra.run.dir=longer")[0] == 0
+    shorter = ("epochs=2", "callbacks.ema.window=0.4")
+    assert run("train", *options, *shorter, "hydra.run.dir=shorter")[0] == 0
+    assert load("shorter/checkpoints/stable.ckpt")["global_step"] == round(10 * (1 - decay))
+    prolonged = ("ckpt_path=shorter/checkpoints/stable.ckpt", *longer, "hydra.run.dir=prolonged")
+    assert run("train", *options, *prolonged)[0] == 0
+    ends = [load(tmp_path / name / LAST) for name in ("longer", "prolonged")]
+    for key in ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers"):
+        assert_same(ends[0][key], ends[1][key], key)
+
+
+def test_a_schedule_that_never_falls_leaves_no_stable_checkpoint(run: Run, tmp_path: Path) -> None:
+    options = ("model.alpha=2", "trainer.limit_train_batches=2", "epochs=2", "hydra.run.dir=run")
+    assert run("train", *options, "lr_schedule=wsd", "lr_schedule.decay=0")[0] == 0
+    assert not (tmp_path / "run/checkpoints/stable.ckpt").exists()
 
 
 METRICS = (2.0, 1.5, 1.6, 1.5, 1.4, 1.39999, 1.7, 1.3, 1.5, 1.5, 1.5)

@@ -30,11 +30,11 @@ def random(draw: str = "uniform", seed: int = 0, single_steps: float = 1.0) -> R
 
 
 def test_a_draw_is_a_function_of_seed_epoch_and_batch() -> None:
-    drawn = [random().drawn(epoch, batch, 0) for epoch in range(2) for batch in range(20)]
-    again = [random().drawn(epoch, batch, 0) for epoch in range(2) for batch in range(20)]
+    drawn = [random().drawn(epoch, batch, 1) for epoch in range(2) for batch in range(20)]
+    again = [random().drawn(epoch, batch, 1) for epoch in range(2) for batch in range(20)]
     assert drawn == again
     assert drawn[:20] != drawn[20:]
-    assert drawn != [random(seed=1).drawn(e, b, 0) for e in range(2) for b in range(20)]
+    assert drawn != [random(seed=1).drawn(e, b, 1) for e in range(2) for b in range(20)]
 
 
 @pytest.mark.parametrize(
@@ -54,14 +54,14 @@ def test_manifestations_are_drawn_as_often_as_their_cost_and_their_steps_say(
     made = random(draw, single_steps=single_steps)
     torch.testing.assert_close(made.probabilities, expected)
     n_draws = 2000
-    drawn = [made.drawn(0, batch, 0) for batch in range(n_draws)]
+    drawn = [made.drawn(0, batch, 1) for batch in range(n_draws)]
     counts = torch.tensor([drawn.count(member) for member in MEMBERS], dtype=torch.float64)
     deviations = (expected * (1 - expected) / n_draws).sqrt()
     assert ((counts / n_draws - expected).abs() < 4 * deviations).all()
 
 
 def test_a_refinement_doubles_the_steps_of_every_manifestation() -> None:
-    members = random().members(n_refined=2)
+    members = random().members(refined_by=4)
     assert [one.n_time_steps for one in members] == [4, 8, 16, 4, 8]
     assert (cheapest(members), finest(members)) == (members[0], members[-1])
 
@@ -107,7 +107,7 @@ def test_the_gradient_is_that_of_the_drawn_manifestation(
         made.training_step((images, labels), number).backward()
         gradients = [p.grad for p in network.parameters()]
         network.zero_grad()
-        member = random().drawn(0, number, 0)
+        member = random().drawn(0, number, 1)
         drawn.add(member)
         with depth_of(network).manifested(member):
             logits = network(made.normalise(images))

@@ -1,7 +1,12 @@
+import copy
+import re
+from functools import partial
+
+import pytest
 import torch
 
 from contnet import ContinuousNet
-from contnet.training.optimizer import parameter_groups
+from contnet.training.optimizer import carry_state, parameter_groups
 
 
 def test_norms_biases_and_factors_can_be_spared_weight_decay() -> None:
@@ -23,3 +28,32 @@ def test_norms_biases_and_factors_can_be_spared_weight_decay() -> None:
         assert torch.allclose(parameter, before[names[id(parameter)]] * 0.95)
     for parameter in others["params"]:
         assert torch.equal(parameter, before[names[id(parameter)]])
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw", "amsgrad", "adamax", "rmsprop"])
+def test_velocities_are_divided_like_the_parameters_that_grow_and_sizes_of_gradients_are_not(
+    kind: str,
+) -> None:
+    make = {
+        "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+        "adamw": torch.optim.AdamW,
+        "amsgrad": partial(torch.optim.AdamW, amsgrad=True),
+        "adamax": torch.optim.Adamax,
+        "rmsprop": partial(torch.optim.RMSprop, momentum=0.9),
+    }[kind]
+    network = ContinuousNet(alpha=2)
+    optimizer = make(network.parameters(), lr=0.01)
+    network(torch.randn(4, 3, 8, 8)).square().sum().backward()
+    optimizer.step()
+    before = {name: copy.deepcopy(optimizer.state[one]) for name, one in network.named_parameters()}
+    values = {name: one.detach().clone() for name, one in network.named_parameters()}
+    carry_state(optimizer, network, network.refine(4, grow=True), carry=True)
+    assert len(optimizer.state) == len(list(network.parameters()))
+    for name, parameter in network.named_parameters():
+        old = re.sub(r"nodes\.\d", "nodes.0", name)
+        divided = ".nodes." in name and ".bn2." in name
+        torch.testing.assert_close(parameter.data, values[old] / (4 if divided else 1))
+        for key, value in before[old].items():
+            moves = key in ("momentum_buffer", "exp_avg")
+            expected = value / 4 if divided and moves else value
+            torch.testing.assert_close(optimizer.state[parameter][key], expected)

@@ -4,7 +4,7 @@ from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from contnet import arguments
@@ -37,11 +37,17 @@ class ExponentialAverage(WeightAveraging):
         average = self._average_model
         return None if average is None else average.module
 
+    @property
+    def network(self) -> nn.Module:
+        """The network with the averaged weights."""
+        averaged: nn.Module = self._averaged.network
+        return averaged
+
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         # Lightning copies the module before it moves the weights to their device.
         self._averaged.to(pl_module.device)
         # A checkpoint may have had batch-norm statistics of other manifestations than this run.
-        pl_module.provide_statistics(self._averaged.network)
+        pl_module.provide_statistics(self.network)
         # Not earlier: counting the steps sets up the loader, which must have been resumed by then.
         n_steps = max(1, self.window * trainer.estimated_stepping_batches)
         self._decayed_sum = get_ema_multi_avg_fn(1 - 1 / n_steps)
@@ -50,7 +56,7 @@ class ExponentialAverage(WeightAveraging):
         self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]
     ) -> None:
         if self._averaged is not None:
-            pl_module.resize(self._averaged.network, checkpoint)
+            pl_module.resize(self.network, checkpoint)
         super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -19,21 +19,21 @@ class CompilationTime(Callback):
     """
 
     def __init__(self) -> None:
-        self._n_refined = -1
+        self._refined_by = -1
         self._start: float | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        self._n_refined = -1
+        self._refined_by = -1
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
         depth = depth_time(pl_module.network)
-        n_refined = depth.n_refined if depth else 0
+        refined_by = depth.refined_by if depth else 0
         is_whole = len(batch[1]) == pl_module.compile_for
-        if not is_whole or n_refined == self._n_refined or not trainer.is_global_zero:
+        if not is_whole or refined_by == self._refined_by or not trainer.is_global_zero:
             return
-        self._n_refined = n_refined
+        self._refined_by = refined_by
         log.info(
             f"compiling for batches of {pl_module.compile_for} images: about a minute for the "
             "default network, longer for deeper ones; seconds where torch has compiled the same "

@@ -1,14 +1,13 @@
 """Depth refinement while training (Queiruga et al. 2020, section 4).
 
-A network starts shallow, and its depth is doubled on schedule. theta(t) remains the function that
-it was, so training continues from that network. Its optimizer continues likewise: a new node
-is a weighted sum of old ones, mostly a copy, and its momentum becomes the same sum of theirs.
-Parameter groups, learning rate and schedule stay as they are.
+A network starts shallow, and becomes deeper on schedule. theta(t) remains the function that it was,
+so training continues from that network. Its optimizer continues likewise: a new node is a weighted
+sum of old ones, mostly a copy, and its momentum becomes the same sum of theirs. Parameter groups,
+learning rate and schedule stay as they are.
 """
 
-import copy
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +22,12 @@ from torch.optim import Optimizer
 
 from contnet import arguments
 from contnet.data.randomness import keyed_generator
+from contnet.errors import ConfigError
 from contnet.metrics import Score, n_parameters
-from contnet.ode.block import Origin
-from contnet.ode.combination import weighted_sum
 from contnet.ode.depth_time import DepthTime, depth_time
+from contnet.training.callbacks.averaging import ExponentialAverage
+from contnet.training.growth import Growth
+from contnet.training.optimizer import carry_state
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +45,17 @@ class Snapshot:
 
 
 class DepthRefinement(Callback):
-    """Refines every ODE block at the start of the epochs in `epochs`, counted from 0.
+    """Refines every ODE block when the plan of the run says so.
 
-    A refined block has the next finer basis and twice the steps. The network counts its
-    refinements, and its checkpoints keep the count. So a resumed run refines at the same epochs as
-    one that was never stopped.
+    A refined block has a finer basis, and more steps by the same factor. The network knows how far
+    it was refined, and its checkpoints do. So a resumed run refines as one that was never stopped.
+
+    An average of the weights (`ExponentialAverage`) is refined by the same map.
 
     Args:
-        epochs: epochs to refine at, in increasing order.
-        n_epochs: length of the run.
+        growth: when to refine, and how far.
+        epsilon: `keep` leaves epsilon as it is; `grow` multiplies it like the steps, and divides
+            the last affine map of each rate: see `ODEBlock.refine`.
         variance: when refining, every weight and bias of the nodes' convolutions is multiplied by
             1 + variance N(0, 1).
         optimizer_state: `carry` gives new nodes the momenta of the old ones; `reset` drops all
@@ -63,19 +66,22 @@ class DepthRefinement(Callback):
 
     Raises:
         ValueError: if an argument is out of range.
+        ConfigError: at the start of a training, if the network of a checkpoint cannot be refined
+            so.
     """
 
     def __init__(
         self,
-        epochs: Sequence[int],
-        n_epochs: int,
+        growth: Growth,
+        epsilon: str,
         variance: float,
         optimizer_state: str,
         seed: int,
         probe: Iterable[tuple[Tensor, Tensor]],
         probe_name: str,
     ) -> None:
-        self.epochs = arguments.epochs("epochs", epochs, n_epochs)
+        self.growth = growth
+        self.epsilon = arguments.one_of("epsilon", epsilon, ("keep", "grow"))
         self.variance = arguments.number("variance", variance, minimum=0)
         self.optimizer_state = arguments.one_of(
             "optimizer_state", optimizer_state, ("carry", "reset")
@@ -83,27 +89,45 @@ class DepthRefinement(Callback):
         self.seed = seed
         self.probe = probe
         self.probe_name = probe_name
+        self._n_steps = 0
 
-    def n_due(self, epoch: int) -> int:
-        """Return the number of refinements that a network has had when it trains this epoch."""
-        return sum(refined_at <= epoch for refined_at in self.epochs)
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        # Not earlier: counting the steps sets up the loader, which must have been resumed by then.
+        self._n_steps = int(trainer.estimated_stepping_batches)
+        for block in _depth_of(pl_module.network).blocks if self.growth.to else ():
+            try:
+                self.growth.steps_factor(block.basis)
+            except ValueError as error:
+                raise ConfigError(f"refine.to must suit the checkpoint: {error}") from error
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        depth = depth_time(pl_module.network)
-        assert depth is not None, "a network without ODE blocks has no depth to refine"
-        while depth.n_refined < self.n_due(trainer.current_epoch):
-            self._refine(trainer, pl_module, depth)
+        depth = _depth_of(pl_module.network)
+        while depth.refined_by < self.growth.factor(trainer.current_epoch):
+            self._refine(trainer, pl_module, None)
 
-    def _refine(self, trainer: Trainer, pl_module: Any, depth: DepthTime) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # Becomes due when a step has been taken, so no gradient is being accumulated.
+        n_basis = self.growth.n_basis(trainer.global_step, self._n_steps)
+        if any(block.n_basis < n_basis for block in _depth_of(pl_module.network).blocks):
+            self._refine(trainer, pl_module, n_basis)
+
+    def _refine(self, trainer: Trainer, pl_module: Any, n_basis: int | None) -> None:
+        depth = _depth_of(pl_module.network)
         before = self._snapshot(trainer, pl_module, depth)
-        origins = depth.refine()
-        if self.variance:
-            perturb(depth, self.variance, keyed_generator(self.seed, trainer.current_epoch))
-        for optimizer in trainer.optimizers:
-            carry_state(
-                optimizer, pl_module.network, origins, carry=self.optimizer_state == "carry"
-            )
-        pl_module.provide_statistics(pl_module.network)
+        callbacks: Any = trainer.callbacks  # type: ignore[attr-defined]
+        averages = [one for one in callbacks if isinstance(one, ExponentialAverage)]
+        for network in (pl_module.network, *(one.network for one in averages)):
+            refined = _depth_of(network)
+            origins = refined.refine(n_basis, grow=self.epsilon == "grow")
+            if self.variance:
+                key = self.seed, trainer.current_epoch, refined.refined_by
+                perturb(refined, self.variance, keyed_generator(*key))
+            pl_module.provide_statistics(network)
+            if network is pl_module.network:
+                for optimizer in trainer.optimizers:
+                    carry_state(optimizer, network, origins, carry=self.optimizer_state == "carry")
         _wrap_again(trainer)
         pl_module.recompile()
         self._report(trainer, before, self._snapshot(trainer, pl_module, depth))
@@ -124,8 +148,9 @@ class DepthRefinement(Callback):
         return score.accuracy.compute().item()
 
     def _report(self, trainer: Trainer, before: Snapshot, after: Snapshot) -> None:
+        step = f", step {trainer.global_step}" if self.growth.at else ""
         line = (
-            f"epoch {trainer.current_epoch}: refined {before.nodes} -> {after.nodes}, "
+            f"epoch {trainer.current_epoch}{step}: refined {before.nodes} -> {after.nodes}, "
             f"{before.n_parameters:,} -> {after.n_parameters:,} parameters, "
             f"{self.probe_name} {before.accuracy:.4f} -> {after.accuracy:.4f}"
         )
@@ -134,6 +159,12 @@ class DepthRefinement(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_text("refinement", line, global_step=trainer.global_step)
+
+
+def _depth_of(network: nn.Module) -> DepthTime:
+    found = depth_time(network)
+    assert found is not None, "a network without ODE blocks has no depth to refine"
+    return found
 
 
 def perturb(depth: DepthTime, variance: float, generator: torch.Generator) -> None:
@@ -152,56 +183,14 @@ def _convolution_parameters(depth: DepthTime) -> Iterable[nn.Parameter]:
                 yield from module.parameters()
 
 
-def carry_state(
-    optimizer: Optimizer, network: nn.Module, origins: list[Origin], *, carry: bool
-) -> None:
-    """Replace the refined parameters of an optimizer by the new ones.
-
-    A new parameter joins the group of the parameters that it is a weighted sum of. With `carry`,
-    its state is the same sum of their states. Without, all states are dropped.
-
-    Within a group, parameters are in the order of the network, as in an optimizer that is made at
-    this depth: a checkpoint identifies parameters by their position.
-    """
-    parents = {new: parts[0][0] for new, parts in origins}
-    for group in optimizer.param_groups:
-        members = set(group["params"])
-        group["params"] = [p for p in network.parameters() if parents.get(p, p) in members]
-    if not carry:
-        optimizer.state.clear()
-        return
-    for new, parts in origins:
-        # A part of weight 0 adds nothing, and a node that no stage has looked up has no state.
-        parts = [(old, weight) for old, weight in parts if weight and old in optimizer.state]
-        if parts and new is not parts[0][0]:
-            states = [optimizer.state[old] for old, _ in parts]
-            optimizer.state[new] = _summed(states, [weight for _, weight in parts], new.shape)
-
-
-def _summed(
-    states: list[dict[str, Any]], weights: list[float], shape: torch.Size
-) -> dict[str, Any]:
-    """Return the weighted sum of the states of parameters of one shape.
-
-    A single state of weight 1 is copied.
-    """
-    summed = copy.deepcopy(states[0])
-    if weights == [1]:
-        return summed
-    for name, value in summed.items():
-        # The number of steps is equal in all states.
-        if isinstance(value, Tensor) and value.shape == shape and name != "step":
-            summed[name] = weighted_sum([state[name] for state in states], weights)
-    return summed
-
-
 def unsupported(trainer: Any, optimizer: Optimizer) -> str | None:
     """Return the key of a setting that refinement cannot work with, and the reason, or None."""
     if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
         name = type(trainer.strategy).__name__
         return f"trainer.strategy must be auto or ddp: {name} cannot take in new parameters"
     for callback in trainer.callbacks:
-        if isinstance(callback, UNABLE_TO_FOLLOW):
+        follows = isinstance(callback, ExponentialAverage)
+        if isinstance(callback, UNABLE_TO_FOLLOW) and not follows:
             name = type(callback).__name__
             return f"callbacks must leave out {name}, which does not know of the new parameters"
     if isinstance(optimizer, torch.optim.LBFGS):

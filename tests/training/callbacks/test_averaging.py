@@ -138,9 +138,3 @@ def test_a_window_that_is_no_share_is_refused(run: Run, window: str) -> None:
     code, _, err = run("train", "callbacks=ema", f"callbacks.ema.window={window}")
     assert (code, err.count("\n")) == (1, 1)
     assert "callbacks.ema.window must be a number greater than 0 and less than 1, got" in err
-
-
-def test_refinement_and_an_average_that_cannot_follow_are_refused(run: Run) -> None:
-    code, _, err = run("train", "callbacks=ema", "epochs=3", "refine.epochs=[1]")
-    assert (code, err.count("\n")) == (1, 1)
-    assert "with refine.epochs callbacks must leave out ExponentialAverage" in err

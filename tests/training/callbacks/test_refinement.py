@@ -13,27 +13,10 @@ from pytorch_lightning.strategies import FSDPStrategy
 from torch import Tensor, nn
 
 from contnet import ContinuousNet
-from contnet.training.callbacks.refinement import DepthRefinement, carry_state, perturb, unsupported
+from contnet.training.callbacks.refinement import perturb, unsupported
+from contnet.training.optimizer import carry_state
 from tests.conftest import Run
 from tests.outcomes import metrics
-
-
-def schedule(*epochs: int, n_epochs: int = 120) -> DepthRefinement:
-    return DepthRefinement(epochs, n_epochs, 0.0, "carry", seed=0, probe=None, probe_name="probe")
-
-
-def test_the_number_of_refinements_is_a_function_of_the_epoch() -> None:
-    refinement = schedule(30, 50, 70)
-    assert [refinement.n_due(epoch) for epoch in (0, 29, 30, 49, 50, 69, 70, 119)] == [
-        0,
-        0,
-        1,
-        1,
-        2,
-        2,
-        3,
-        3,
-    ]
 
 
 def train_one_step(network: ContinuousNet, optimizer: torch.optim.Optimizer, x: Tensor) -> None:

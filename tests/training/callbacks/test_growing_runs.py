@@ -1,0 +1,191 @@
+"""Runs that are refined at shares of their steps, within an epoch too."""
+
+import os
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pytorch_lightning import Trainer
+
+import contnet
+from contnet.ode.depth_time import depth_time
+from contnet.runs.checkpoint import Record
+from contnet.training.callbacks.refinement import DepthRefinement
+from contnet.training.callbacks.throughput import Throughput
+from contnet.training.classifier import Classifier
+from tests.conftest import Run
+from tests.outcomes import LAST, assert_same_end, load
+
+# Two epochs of 10 steps: the refinement is due after 12.
+OPTIONS = ("model.alpha=2", "epochs=2", "trainer.limit_train_batches=10", "lr_schedule=wsd")
+GROWING = (*OPTIONS, "refine.at=[0.6]", "refine.to=[3]", "refine.variance=0.1")
+MANIFESTATIONS = ("manifestations=random", "manifestations.n_time_steps=[1,2]")
+
+
+def stopped_after(n_batches: int) -> Callable[..., None]:
+    """Return a hook that stops the run after so many batches of its second epoch."""
+    original = Throughput.on_train_batch_end
+
+    def hook(self: Throughput, trainer: Trainer, *rest: Any) -> None:
+        original(self, trainer, *rest)
+        if trainer.current_epoch == 1 and rest[-1] + 1 == n_batches:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return hook
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("refine.epsilon=grow", "callbacks=ema", "callbacks.ema.window=0.2"),
+        pytest.param(("model.basis=continuous_linear",), marks=pytest.mark.long),
+        pytest.param(("model.basis=legendre", "refine.epsilon=grow"), marks=pytest.mark.long),
+        pytest.param((*MANIFESTATIONS, "refine.epsilon=grow"), marks=pytest.mark.long),
+        pytest.param(("optimizer=adamw", "refine.epsilon=grow"), marks=pytest.mark.long),
+        pytest.param(("trainer.accumulate_grad_batches=3",), marks=pytest.mark.long),
+    ],
+    ids=str,
+)
+def test_a_run_stopped_around_a_refinement_within_an_epoch_ends_as_one_that_was_not(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+) -> None:
+    options = (*GROWING, *more)
+    assert run("train", *options, "hydra.run.dir=through")[0] == 0
+    refined = [
+        block["n_basis"] for block in load("through/checkpoints/last.ckpt")["contnet"]["depth"]
+    ]
+    assert refined == [3, 3, 3]
+    for stop in (2, 4):  # when the refinement is due, and after it
+        with monkeypatch.context() as patch:
+            patch.setattr(Throughput, "on_train_batch_end", stopped_after(stop))
+            assert run("train", *options, f"hydra.run.dir=run{stop}")[0] != 0
+        code, out, err = run("train", "ckpt_path=last", f"hydra.run.dir=run{stop}")
+        assert code == 0, err
+        assert ("refined 1-1-1 -> 3-3-3" in out) == (stop == 2)
+        assert_same_end(tmp_path / "through", tmp_path / f"run{stop}")
+
+
+def test_a_refinement_within_an_epoch_is_one_map_at_its_step(run: Run) -> None:
+    code, out, _ = run("train", *OPTIONS, "refine.at=[0.6]", "refine.to=[8]", "hydra.run.dir=run")
+    assert code == 0
+    (told,) = (line for line in out.splitlines() if "refined" in line)
+    assert told.startswith("epoch 1, step 12: refined 1-1-1 -> 8-8-8, ")
+    depth = Record.of(load(Path("run") / LAST)).depth[0]
+    assert (depth.n_time_steps, depth.refined_by, depth.grown_by) == (8, 8, 1)
+
+
+def test_a_grown_network_is_evaluated_and_predicts_with_the_epsilon_that_it_has(run: Run) -> None:
+    growing = (*OPTIONS, "refine.at=[0.6]", "refine.to=[4]", "refine.epsilon=grow")
+    assert run("train", *growing, "hydra.run.dir=run")[0] == 0
+    accuracy = re.search(r'"test_accuracy": (\S+),', Path("run/result.json").read_text())
+    assert accuracy is not None
+    options = ("sweep.scheme=[euler]", "sweep.n_time_steps=[4]", "sweep.convergence=false")
+    assert run("evaluate", "ckpt_path=run", *options, "hydra.run.dir=evaluation")[0] == 0
+    assert f",{accuracy[1]}" in Path("evaluation/invariance.csv").read_text()
+    made = contnet.load("run")
+    assert {block.epsilon for block in depth_time(made.network).blocks} == {4.0}
+    made.save("grown.safetensors")
+    again = contnet.load("grown.safetensors")
+    assert depth_time(again.network).depths == depth_time(made.network).depths
+    assert {block.epsilon for block in depth_time(again.network).blocks} == {4.0}
+
+
+@pytest.mark.parametrize("epsilon", ["keep", "grow"])
+def test_the_average_of_the_weights_is_refined_by_the_same_map(
+    run: Run, monkeypatch: pytest.MonkeyPatch, epsilon: str
+) -> None:
+    """A refinement is linear in the weights, so the average of copies is a copy of the average."""
+    original = DepthRefinement._refine
+    seen = []
+
+    def refine(
+        self: DepthRefinement, trainer: Trainer, classifier: Classifier, n_basis: int | None
+    ) -> None:
+        (average,) = (one for one in trainer.callbacks if hasattr(one, "window"))
+        networks = (classifier.network, average.network)
+        before = [
+            {name: value.clone() for name, value in network.state_dict().items()}
+            for network in networks
+        ]
+        original(self, trainer, classifier, n_basis)
+        for network, old in zip(networks, before, strict=True):
+            factor = 3 if epsilon == "grow" else 1
+            assert {block.epsilon for block in network.blocks} == {float(factor)}
+            for name, value in network.state_dict().items():
+                expected = old[re.sub(r"nodes\.\d", "nodes.0", name)]
+                if re.search(r"nodes\.\d\.bn2\.(weight|bias)", name):
+                    expected = expected / factor
+                torch.testing.assert_close(value, expected)
+        seen.append(trainer.global_step)
+
+    monkeypatch.setattr(DepthRefinement, "_refine", refine)
+    growing = (*OPTIONS, "refine.at=[0.6]", "refine.to=[3]", f"refine.epsilon={epsilon}")
+    assert run("train", *growing, "callbacks=ema", "hydra.run.dir=run")[0] == 0
+    assert seen == [12]
+
+
+def test_manifestations_take_more_steps_by_the_factor_of_the_refinement(run: Run) -> None:
+    growing = (*OPTIONS, "refine.at=[0.6]", "refine.to=[3]", *MANIFESTATIONS)
+    assert run("train", *growing, "hydra.run.dir=run")[0] == 0
+    members = Record.of(load(Path("run") / LAST)).manifestations
+    assert {one.n_time_steps for one in members} == {3, 6}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["refine.at=[0.8]"], "refine.to must have a number of nodes for each share in at"),
+        (["refine.to=[8]"], "refine.to must have a number of nodes for each share in at"),
+        (["refine.at=[8]", "refine.to=[8]"], "refine.at must be a number greater than 0 and less"),
+        (
+            ["refine.at=[0.8]", "refine.to=[3]", "model.initial_time_d=2"],
+            "refine.to must be other numbers; piecewise_constant, 2 nodes can be refined to 4, 6,",
+        ),
+        (
+            ["refine.at=[0.8]", "refine.to=[8]", "refine.epochs=[2]"],
+            "refine.epochs must be [] where at is given, got [2]",
+        ),
+        (
+            ["refine.at=[0.8]", "refine.to=[9999]"],
+            "refine.to must be other numbers; n_basis must be at most 1024 with the basis",
+        ),
+        (
+            ["refine.at=[0.8]", "refine.to=[64]", "model.basis=legendre"],
+            "refine.to must be other numbers; n_basis must be at most 32 with the basis legendre",
+        ),
+        (["refine.epsilon=shrink"], "refine.epsilon must be one of keep, grow; got 'shrink'"),
+        (
+            ["refine.at=[0.8]", "refine.to=[8]", "model=resnet"],
+            "refine.to must be [] for ResNet, which has no depth-time",
+        ),
+        (
+            [
+                "refine.at=[0.8]",
+                "refine.to=[1024]",
+                *MANIFESTATIONS,
+                "manifestations.n_time_steps=[8]",
+            ],
+            "manifestations.n_time_steps and refine.to must lead to at most 4096 time steps",
+        ),
+    ],
+)
+def test_a_growth_that_cannot_be_is_one_line(
+    run: Run, tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    code, _, err = run("train", *overrides, "hydra.run.dir=run")
+    assert (code, err.count("\n")) == (1, 1), err
+    assert message in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_nodes_of_a_checkpoint_that_cannot_be_refined_so_are_one_line(run: Run) -> None:
+    three = (*OPTIONS, "refine.at=[0.1]", "refine.to=[3]")
+    assert run("train", *three, "hydra.run.dir=run")[0] == 0
+    other = (*OPTIONS, "refine.at=[0.9]", "refine.to=[8]", "epochs=3")
+    code, _, err = run("train", *other, "ckpt_path=run/checkpoints/last.ckpt")
+    assert (code, err.count("\n")) == (1, 1), err
+    assert "refine.to must suit the checkpoint: piecewise_constant, 3 nodes can be refined" in err
