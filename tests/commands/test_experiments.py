@@ -5,15 +5,20 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 from contnet.commands import build
 from contnet.commands.messages import options_of
+from contnet.commands.named import network_factory
 from contnet.data import ImageData, sources
 from contnet.data.images import ArrayImages
+from contnet.runs.resume import flat
 from tests.configuration import CONF, composed
 
-ROWS = options_of("experiment")
+ALL = options_of("experiment")
+OF_THE_ORIGINAL = [row for row in ALL if row.startswith("original/")]
+ROWS = [row for row in ALL if row not in OF_THE_ORIGINAL]
 SEEDS_FIGURE = re.compile(r"^# original: ([\d.]+) % in (\d+) minutes$", re.MULTILINE)
 
 
@@ -133,12 +138,45 @@ def test_every_row_builds_its_network_and_trains_a_step(
 def test_every_row_of_the_seeds_tables_has_its_file_with_the_seeds_figures() -> None:
     assert {row: seeds_figures(row) for row in ROWS if seeds_figures(row)} == SEED
     assert set(ROWS) == PARAMETERS.keys()
-    for row in ROWS:
+    as_computed_there = {row.rpartition("/")[2]: figures for row, figures in SEED.items()}
+    assert {row.rpartition("/")[2]: seeds_figures(row) for row in OF_THE_ORIGINAL} == (
+        as_computed_there
+    )
+    for row in ALL:
         opening = (CONF / "experiment" / f"{row}.yaml").read_text().splitlines()[1]
         assert opening == f"# python train.py experiment={row}"
 
 
-@pytest.mark.parametrize("row", ROWS)
+OF_THE_CODE = {
+    "seed",
+    "model.stitch_norm",
+    "model.stride_in",
+    "model.initialisation",
+    "lr_schedule.milestones",
+    "refine.optimizer_state",
+}
+"""The keys in which a row as the original computes it differs from ours."""
+
+
+@pytest.mark.parametrize("row", SEED)
+def test_a_row_as_the_original_computes_it_builds_and_differs_in_few_keys(row: str) -> None:
+    config = composed(f"experiment=original/{row.rpartition('/')[2]}")
+    build.check(config)
+    with torch.device("meta"):
+        network = network_factory(config.model)(
+            in_channels=3, num_classes=100 if "cifar100" in row else 10
+        )
+    assert sum(parameter.numel() for parameter in network.parameters()) == PARAMETERS[row]
+    ours, theirs = (
+        flat(OmegaConf.to_container(one, resolve=False))
+        for one in (composed(f"experiment={row}"), config)
+    )
+    changed = {key for key in theirs if theirs[key] != ours[key]}
+    assert ours.keys() == theirs.keys()
+    assert {"seed"} <= changed <= OF_THE_CODE
+
+
+@pytest.mark.parametrize("row", ALL)
 def test_every_row_composes_for_a_folder_of_images_by_overrides_alone(row: str) -> None:
     config = composed(f"experiment={row}", "dataset=image_folder", "dataset.root=pictures")
     assert config.dataset._target_ == "contnet.data.image_folder"
@@ -150,13 +188,16 @@ RECIPES = {
     "cifar10/continuous.*rk4.*": (120, [30, 60, 90], 1e-4, 128),
     "cifar10/modern.*": (200, None, 5e-4, 128),
     "cifar100/.*": (120, [30, 60, 90], 5e-4, 128),
+    "original/(wide_)?resnet.*": (120, [30, 60, 90], 5e-4, 128),
+    "original/(wide_)?continuous.*": (120, [31, 61, 91], 5e-4, 128),
+    "original/continuous.*rk4.*": (120, [31, 61, 91], 1e-4, 128),
     "paper/cifar10_.*": (150, [80, 120, 140], 5e-4, 128),
     "paper/cifar100_.*": (160, [80, 120, 140], 5e-4, 128),
 }
 """Epochs, milestones, weight decay and batch of the rows of which the last pattern fits."""
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", ALL)
 def test_the_rows_of_a_table_have_its_recipe(row: str) -> None:
     config = composed(f"experiment={row}")
     recipe = [values for pattern, values in RECIPES.items() if re.fullmatch(pattern, row)][-1]

@@ -86,6 +86,25 @@ def test_skipinit_starts_every_unit_and_stitch_as_its_shortcut() -> None:
         assert torch.equal(block(x), x)
 
 
+def test_with_stitch_norm_first_a_stitch_holds_its_second_norm_without_applying_it() -> None:
+    network = ContinuousNet(alpha=2, stitch_norm="first")
+    assert network.state_dict().keys() == ContinuousNet(alpha=2).state_dict().keys()
+    assert n_parameters(network) == n_parameters(ContinuousNet(alpha=2))
+    stitch, x = network.stitches[1], torch.randn(4, 2, 8, 8)
+    f, relu = stitch.residual, nn.functional.relu
+    applied = relu(f.conv2(f.bn1(relu(f.conv1(x)))))
+    assert torch.equal(stitch(x), stitch.shortcut(x) + stitch.epsilon * applied)
+    assert f.bn1.num_batches_tracked == 2
+    assert f.bn2.num_batches_tracked == 0
+    # DistributedDataParallel would wait for their gradients.
+    held = {name for name, p in network.named_parameters() if not p.requires_grad}
+    assert held == {
+        f"stitches.{i}.residual.bn2.{name}" for i in range(3) for name in ("weight", "bias")
+    }
+    without = ContinuousNet(alpha=2, stitch_norm="first", batch_norm=False)
+    assert all(parameter.requires_grad for parameter in without.parameters())
+
+
 def test_without_batch_norm_there_is_none() -> None:
     for activation_before_conv in (False, True):
         network = ContinuousNet(batch_norm=False, activation_before_conv=activation_before_conv)
@@ -133,6 +152,11 @@ def test_gradients_reach_every_parameter_under_every_scheme(scheme: str) -> None
         ({"initial_time_d": -2}, "initial_time_d must be a whole number of at least 1, got -2"),
         ({"batch_norm": "yes"}, "batch_norm must be true or false, got 'yes'"),
         ({"time_epsilon": float("nan")}, "time_epsilon must be a number greater than 0, got nan"),
+        ({"stitch_norm": "none"}, "stitch_norm must be one of both, first; got 'none'"),
+        (
+            {"stitch_norm": "first", "activation_before_conv": True},
+            "stitch_norm must be both with activation_before_conv=true, got 'first'",
+        ),
         ({"num_classes": 1}, "num_classes must be a whole number of at least 2, got 1"),
     ],
 )

@@ -52,6 +52,24 @@ def test_a_residual_unit_of_a_resnet_is_what_it_says() -> None:
     assert not torch.equal(dropped, unit(x))
 
 
+def test_the_second_convolution_of_a_wide_unit_can_have_the_stride() -> None:
+    for stride_in, strides in (("first", (2, 1)), ("second", (1, 2))):
+        network = WideResNet(depth=10, alpha=2, stride_in=stride_in)
+        f = network.segments[1][0].residual
+        assert (f.conv1.stride, f.conv2.stride) == tuple((s, s) for s in strides)
+        assert network(torch.randn(2, 3, 8, 8)).shape == (2, 10)
+
+
+def test_a_wide_resnet_can_start_with_the_weights_that_pytorch_draws() -> None:
+    # uniform in 1 / sqrt(fan in), not normal with sqrt(2 / fan out)
+    weight = WideResNet(depth=10, initialisation="pytorch").segments[2][0].residual.conv2.weight
+    bound = weight[0].numel() ** -0.5
+    assert weight.abs().max() <= bound
+    assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.01)
+    weight = WideResNet(depth=10).segments[2][0].residual.conv2.weight
+    assert weight.std().item() == pytest.approx((2 / weight[:, 0].numel()) ** 0.5, rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -65,6 +83,14 @@ def test_a_residual_unit_of_a_resnet_is_what_it_says() -> None:
         (
             lambda: WideResNet(dropout=1),
             "dropout must be a number at least 0 and less than 1, got 1",
+        ),
+        (
+            lambda: WideResNet(stride_in="both"),
+            "stride_in must be one of first, second; got 'both'",
+        ),
+        (
+            lambda: WideResNet(initialisation="zeros"),
+            "initialisation must be one of he, pytorch; got 'zeros'",
         ),
         (
             lambda: WideContinuousNet(widen_factor=1.5),
