@@ -1,0 +1,163 @@
+"""When to refine, and how: accuracy against time for networks that grow while they train.
+
+    python -m benchmarks.growth --set dataset=image_folder --set dataset.root=path/to/cifar10
+    python -m benchmarks.growth --at 0.5 0.7 0.8 --epsilon keep grow --seeds 0 1 2
+
+Every plan of the grid (when x scale of epsilon x decay x shape of the decay) is a training of
+`experiment=cifar10/grown`. The shallow part is trained once for each seed: a plan starts from the
+last checkpoint that it shares with the shallow network. Beside them stand networks that have all
+nodes from the start, for the whole run and for shorter ones, because a shorter run saves time too.
+
+A finished run is not repeated, and a stopped one resumes from its last checkpoint, so the same
+command resumes the whole study. It leaves `growth.csv`, `growth.json` and `growth.png`.
+
+The accuracy is that on validation images; plans are chosen by it. `--test` adds that on the test
+images, for what is claimed. Time is the number of steps at each depth, times the median time of a
+step at this depth. These are measured in turns, so that other work of the machine meets all alike.
+"""
+
+import argparse
+import statistics
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import contnet
+from benchmarks.growth_picture import draw
+from benchmarks.growth_runs import Plan, Training, deep, grown, shallow
+from benchmarks.measure import in_turns, parser, write
+from contnet.runs.tables import write_csv
+
+
+def parse() -> argparse.Namespace:
+    made = parser(__doc__, "growth", rounds=15)
+    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    made.add_argument("--at", nargs="+", type=float, default=[0.5, 0.7, 0.8])
+    made.add_argument("--nodes", type=int, default=8, help="nodes of every ODE block at the end")
+    made.add_argument("--epsilon", nargs="+", default=["keep", "grow"])
+    made.add_argument("--decay", nargs="+", type=float, default=[0.2])
+    made.add_argument("--shape", nargs="+", default=["linear"])
+    made.add_argument(
+        "--also",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="the plans once more with these overrides",
+    )
+    made.add_argument("--epochs", type=int, default=30)
+    made.add_argument(
+        "--short", nargs="*", type=int, default=[], help="epochs of shorter deep runs"
+    )
+    made.add_argument("--seeds", nargs="+", type=int, default=[0])
+    made.add_argument("--test", action="store_true", help="report the test accuracy as well")
+    made.add_argument("--output", type=Path, default=Path("outputs/growth"))
+    return made.parse_args()
+
+
+def trainings(options: argparse.Namespace) -> list[Training]:
+    """Return all trainings of the study; a shallow one comes before those that start from it."""
+    common = ["experiment=cifar10/grown", "refine.at=[]", "refine.to=[]", *options.overrides]
+    plans = [
+        Plan(at, epsilon, decay, shape, tuple(more))
+        for more in ([], *options.also)
+        for at, epsilon, decay, shape in product(
+            options.at, options.epsilon, options.decay, options.shape
+        )
+    ]
+    least = min(options.decay)
+    found = []
+    for seed in options.seeds:
+        parent = shallow(common, options.epochs, least, seed, options.output)
+        found.append(parent)
+        for epochs in [options.epochs, *options.short]:
+            of = options.epochs
+            found.append(deep(common, options.nodes, epochs, of, seed, options.output))
+        for plan in plans:
+            made = grown(common, plan, options.nodes, options.epochs, parent, 1 - least)
+            found.append(made)
+    return found
+
+
+class Step:
+    """A training step of the network of a run, in float32 on random images of its size.
+
+    Args:
+        folder: the folder of the run.
+        device: the type of the device.
+    """
+
+    def __init__(self, folder: Path, device: str) -> None:
+        made = contnet.load(folder)
+        layout = torch.channels_last
+        self.network = made.network.to(device).to(memory_format=layout).train()
+        images = torch.randn(128, *made.preprocessing.shape, device=device)
+        self.images = images.to(memory_format=layout)
+        self.labels = torch.randint(0, len(made.classes), (128,), device=device)
+        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=1e-3, momentum=0.9)
+
+    def __call__(self) -> None:
+        self.optimizer.zero_grad()
+        nn.functional.cross_entropy(self.network(self.images), self.labels).backward()
+        self.optimizer.step()
+
+
+def relative_time(training: Training, shallow_over_deep: float) -> float:
+    """Return the time of a training over that of the deep network for the whole run."""
+    return training.share * (training.at * shallow_over_deep + 1 - training.at)
+
+
+def table(
+    found: Sequence[tuple[Training, dict[str, Any]]], shallow_over_deep: float, *, test: bool
+) -> list[dict[str, Any]]:
+    """Return one row for each side of the study, with mean and standard deviation over seeds."""
+    sides: dict[tuple[str, float], list[tuple[Training, dict[str, Any]]]] = {}
+    for training, result in found:
+        sides.setdefault((training.side, training.share), []).append((training, result))
+    rows = []
+    for (side, share), members in sides.items():
+        row: dict[str, Any] = {"side": side, "epochs": share, "at": members[0][0].at}
+        row["relative_time"] = relative_time(members[0][0], shallow_over_deep)
+        for name in ("val_accuracy", "test_accuracy") if test else ("val_accuracy",):
+            values = [result[name] for _, result in members]
+            row[name] = statistics.mean(values)
+            row[f"{name}_std"] = statistics.stdev(values) if len(values) > 1 else None
+        row["n_seeds"] = len(members)
+        rows.append(row)
+    return sorted(rows, key=lambda row: row["relative_time"])
+
+
+def main() -> None:
+    options = parse()
+    found = [(training, training.train()) for training in trainings(options)]
+    by_side = {training.side: training.folder for training, _ in reversed(found)}
+    seconds = in_turns(
+        {side: Step(by_side[side], options.device) for side in ("shallow", "deep")},
+        options.rounds,
+        options.device,
+    )
+    ratio = statistics.median(
+        a / b for a, b in zip(seconds["shallow"], seconds["deep"], strict=True)
+    )
+    rows = table(found, ratio, test=options.test)
+    write_csv(options.output / "growth.csv", rows)
+    draw(rows, options.output / "growth.png", test=options.test)
+    name = "test_accuracy" if options.test else "val_accuracy"
+    for row in rows:
+        spread = row[f"{name}_std"]
+        shown = f"{100 * row[name]:.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else "")
+        side = row["side"] + (
+            f" for {row['epochs']:.2f} of the epochs" if row["epochs"] < 1 else ""
+        )
+        print(f"{row['relative_time']:.3f} of the time  {shown:>14} %  {side}")
+    print(f"a step of the shallow network over one of the deep network: {ratio:.3f}")
+    result = {"rows": rows, "shallow_over_deep": ratio, "overrides": options.overrides}
+    write(options.output / "growth.json", result, options.device)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The trainings of benchmarks.growth: shallow ones, grown ones that start from them, deep ones."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rows import run_to_its_end
+from contnet.commands.grammar import override_of
+from contnet.runs.folder import LAST, RESULT
+
+BRANCHES = "branches"
+"""The folder of the checkpoints that a shallow run leaves after every epoch."""
+
+CHECKPOINTS = (
+    "+callbacks.branches={{_target_: pytorch_lightning.callbacks.ModelCheckpoint, "
+    "dirpath: '{folder}', filename: '{{epoch}}', save_top_k: -1, save_on_train_epoch_end: true, "
+    "auto_insert_metric_name: false}}"
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A point of the grid: when a network grows, and how.
+
+    Args:
+        at: the share of the run at which it grows.
+        epsilon: `keep` or `grow`.
+        decay: the share of the run over which the learning rate falls.
+        shape: the shape of that fall.
+        more: further overrides.
+    """
+
+    at: float
+    epsilon: str
+    decay: float
+    shape: str
+    more: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        name = f"at {self.at:g}, {self.epsilon}, decay {self.decay:g} {self.shape}"
+        return " ".join([name, *self.more])
+
+
+@dataclass(frozen=True)
+class Training:
+    """One run in a folder of its own.
+
+    Args:
+        side: `deep`, `shallow` or the plan of a grown network, as text.
+        seed: the seed.
+        folder: the folder of the run.
+        overrides: its overrides.
+        start: the checkpoint that it starts from, if it starts from one.
+        share: share of the epochs of the grid that it takes.
+        at: the share of the run that is shallow.
+    """
+
+    side: str
+    seed: int
+    folder: Path
+    overrides: list[str]
+    start: Path | None = None
+    share: float = 1.0
+    at: float = 0.0
+
+    def train(self) -> dict[str, Any]:
+        """Train to the end, unless that is done, and return the result.
+
+        A run that was stopped goes on from its last checkpoint.
+        """
+        last = self.folder / LAST
+        if not (self.folder / RESULT).exists():
+            start = last if last.exists() else self.start
+            resume = [override_of("ckpt_path", start.resolve())] if start else []
+            print(f"{self.side}, seed {self.seed}", flush=True)
+            folder = override_of("hydra.run.dir", self.folder.resolve())
+            run_to_its_end([*self.overrides, f"seed={self.seed}", *resume, folder])
+        result: dict[str, Any] = json.loads((self.folder / RESULT).read_text())
+        return result
+
+
+def deep(common: list[str], n_basis: int, epochs: int, of: int, seed: int, out: Path) -> Training:
+    """Return the training of a network that has all its nodes from the start."""
+    overrides = [*common, f"model.initial_time_d={n_basis}", f"epochs={epochs}"]
+    name = f"deep-{n_basis}-{epochs}"
+    return Training("deep", seed, out / name / str(seed), overrides, share=epochs / of)
+
+
+def shallow(common: list[str], epochs: int, decay: float, seed: int, out: Path) -> Training:
+    """Return the training of a network that stays shallow, and keeps a checkpoint every epoch."""
+    folder = out / "shallow" / str(seed)
+    keep = CHECKPOINTS.format(folder=(folder / BRANCHES).resolve())
+    overrides = [*common, f"epochs={epochs}", f"lr_schedule.decay={decay}", keep]
+    return Training("shallow", seed, folder, overrides, at=1.0)
+
+
+def grown(
+    common: list[str], plan: Plan, n_basis: int, epochs: int, parent: Training, stable: float
+) -> Training:
+    """Return the training of a network that grows, from the last checkpoint before its plan parts.
+
+    Args:
+        common: overrides of all trainings.
+        plan: when it grows, and how.
+        n_basis: the nodes that it grows to.
+        epochs: length of the run.
+        parent: the shallow training.
+        stable: the share of the shallow training with a stable learning rate.
+    """
+    shared = math.floor(round(epochs * min(plan.at, stable, 1 - plan.decay), 9))
+    start = parent.folder / BRANCHES / f"{shared - 1}.ckpt" if shared else None
+    overrides = [
+        *common,
+        f"epochs={epochs}",
+        f"refine.at=[{plan.at}]",
+        f"refine.to=[{n_basis}]",
+        f"refine.epsilon={plan.epsilon}",
+        f"lr_schedule.decay={plan.decay}",
+        f"lr_schedule.shape={plan.shape}",
+        *plan.more,
+    ]
+    name = str(plan).replace(", ", "_").replace(" ", "-").replace("=", "-")
+    folder = parent.folder.parents[1] / name / str(parent.seed)
+    return Training(str(plan), parent.seed, folder, overrides, start, at=plan.at)
