@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
 from benchmarks.gpu.outcome import Line, Outcome, at_most
@@ -28,7 +28,7 @@ from contnet import ContinuousNet
 from contnet.training.compilation import how_to_compile
 
 N_STEPS = 10
-"""Steps after which losses are compared, and steps in a turn."""
+"""Steps after which losses are compared, and steps in a turn; a quick run takes fewer."""
 
 LIMIT = 1e-2
 """Largest relative difference of the loss from that of eager execution."""
@@ -52,10 +52,14 @@ class SameLoss:
     def __call__(self) -> None:
         self.step()
 
-    def several(self) -> None:
+    def several(self, n_steps: int) -> None:
         """Take several steps."""
-        for _ in range(N_STEPS):
+        for _ in range(n_steps):
             self()
+
+    def weights(self) -> Tensor:
+        """Return all weights as a vector on the CPU."""
+        return _flat(self.step.network)
 
     def loss(self) -> float:
         """Return the loss after the steps so far, computed by eager code."""
@@ -111,39 +115,48 @@ def sides(network: nn.Module, settings: Settings) -> dict[str, Callable[[], Same
 
 
 def of_network(settings: Settings, name: str) -> Outcome:
-    """Compare the sides of a network: their losses, then their times."""
+    """Compare the sides of a network: their losses and weights after some steps, and their times.
+
+    A difference of weights is relative to how far eager execution has moved them.
+    """
+    settings.as_trained()
     torch.manual_seed(0)
-    network = ContinuousNet(alpha=settings.alpha, **NETWORKS[name])
+    options = NETWORKS[name] | ({"initial_time_d": 1} if settings.quick else {})
+    network = ContinuousNet(alpha=settings.alpha, **options)
+    start = _flat(network)
+    n_steps = 3 if settings.quick else N_STEPS
     steps: dict[str, SameLoss] = {}
     losses: dict[str, float] = {}
+    weights: dict[str, Tensor] = {}
     n_skipped: dict[str, int] = {}
     for side, make in sides(network, settings).items():
         counters.clear()
-        steps[side] = make()
+        steps[side] = step = make()
         # One graph has taken a step before its capture, and the capture computes nothing.
-        for _ in range(N_STEPS - isinstance(steps[side], OneGraph)):
-            steps[side]()
-        losses[side] = steps[side].loss()
+        step.several(n_steps - isinstance(step, OneGraph))
+        losses[side], weights[side] = step.loss(), step.weights()
         n_skipped[side] = counters["inductor"]["cudagraph_skips"]
-    lines = [
-        at_most(
-            f"{name}: {side} and eager, difference of the loss after {N_STEPS} steps",
-            abs(losses[side] / losses["eager"] - 1),
-            LIMIT,
-        )
-        for side in steps
-        if side != "eager"
-    ]
+    lines = []
+    for side in [side for side in steps if side != "eager"]:
+        of_loss = abs(losses[side] / losses["eager"] - 1)
+        of_weights = (weights[side] - weights["eager"]).norm() / (weights["eager"] - start).norm()
+        beside = f"{name}: {side} beside eager after {n_steps} steps"
+        lines.append(at_most(f"{beside}, difference of the loss", of_loss, LIMIT))
+        lines.append(Line(f"{beside}, difference of the weights", f"{of_weights.item():.2g}"))
     if settings.on_cuda:
         found = n_skipped["as contnet trains"]
         lines.append(at_most(f"{name}: functions without a CUDA graph", found, 0))
-    seconds = in_turns(
-        {s: step.several for s, step in steps.items()}, settings.rounds, settings.device
-    )
+    turns = {side: partial(step.several, n_steps) for side, step in steps.items()}
+    seconds = in_turns(turns, settings.rounds, settings.device)
     for side, values in seconds.items():
         over = ratio(values, seconds["eager"])
-        milliseconds = 1e3 * statistics.median(values) / N_STEPS
+        milliseconds = 1e3 * statistics.median(values) / n_steps
         text = f"{milliseconds:.2f} ms, {over['median']:.3f} of eager"
         lines.append(Line(f"{name}: a step, {side}", text))
     figures = {"losses": losses, "seconds": seconds, "without_graph": n_skipped}
     return Outcome(lines, figures)
+
+
+def _flat(network: nn.Module) -> Tensor:
+    """Return all parameters as a vector on the CPU, in whatever memory format they are."""
+    return torch.cat([p.detach().cpu().flatten() for p in network.parameters()])

@@ -59,3 +59,7 @@ class Settings:
         """Let products of matrices and convolutions in float32 have all bits of float32."""
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
+
+    def as_trained(self) -> None:
+        """Let cuDNN choose its algorithms by trial, as trainer=gpu does."""
+        torch.backends.cudnn.benchmark = True

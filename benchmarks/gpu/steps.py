@@ -51,6 +51,7 @@ def plain(name: str, settings: Settings) -> TrainingStep:
 
 def of_libraries(settings: Settings) -> Outcome:
     """Compare Euler's method with ResNet-20, RK4 with Euler's method, and torchdiffeq with both."""
+    settings.as_trained()
     steps = {
         name: fast(name, settings, settings.batch_size, compiled=not settings.quick)
         for name in FAST
@@ -92,15 +93,15 @@ def of_libraries(settings: Settings) -> Outcome:
 
 def of_memory(settings: Settings) -> Outcome:
     """Measure the peak of a step by way to the gradient, above what is held between steps."""
-    depth = 1 if settings.quick else DEPTH
+    scheme, depth = ("euler", 1) if settings.quick else ("rk4", DEPTH)
     threads = torch.get_num_threads()
     peaks = {
-        gradient: peak("rk4", depth, gradient, settings.device, threads) for gradient in GRADIENTS
+        gradient: peak(scheme, depth, gradient, settings.device, threads) for gradient in GRADIENTS
     }
     lines = []
     for gradient, found in peaks.items():
         text = f"{found['peak'] / 1e6:.0f} MB"
-        lines.append(Line(f"RK4, K = {depth}, {gradient}: peak", text))
+        lines.append(Line(f"{scheme}, K = {depth}, {gradient}: peak", text))
     over = peaks["checkpoint"]["peak"] / peaks["backprop"]["peak"]
     judged = settings.judges_speed
     lines.append(at_most("memory of checkpoint over backprop", over, 0.35, judged=judged))
@@ -109,6 +110,7 @@ def of_memory(settings: Settings) -> Outcome:
 
 def of_batch_sizes(settings: Settings, compiled: bool) -> Outcome:
     """Measure images/s of steps by the size of the batch."""
+    settings.as_trained()
     sizes = (2, 4) if settings.quick else BATCH_SIZES
     names = ("our_euler",) if compiled or settings.quick else FAST
     figures: dict[str, Any] = {}

@@ -164,7 +164,7 @@ def of_steps(settings: Settings) -> Outcome:
     for case in [*required, *counted]:
         torch.manual_seed(0)
         step = Steps(network_of(case, settings.alpha), settings)
-        for _ in range(WARM_UP):
+        for _ in range(1 if settings.quick else WARM_UP):
             step()
         if case in required and never_waits(step, settings.device):
             figures[str(case)] = {}
