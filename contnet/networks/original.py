@@ -181,13 +181,13 @@ def _check_names(tensors: StateDict, needed: set[str], network: str) -> None:
 def _taken(tensors: StateDict, place: Place, shape: torch.Size) -> Tensor:
     """Return the tensor at a place, which must have a shape."""
     tensor = tensors[place.name]
-    expected = (place.n, *shape) if place.n else tuple(shape)
+    expected = (place.n_parts, *shape) if place.n_parts else tuple(shape)
     if tuple(tensor.shape) != expected:
         raise ValueError(
             f"state_dict[{place.name!r}] must have the shape {expected} to fit the other tensors, "
             f"got {tuple(tensor.shape)}"
         )
-    return tensor[place.index] if place.n else tensor
+    return tensor[place.part] if place.n_parts else tensor
 
 
 def _apply_stitches_whole(network: ContinuousNet) -> None:

@@ -17,11 +17,11 @@ LAYERS = {"conv1": "L1", "conv2": "L2", "skipinit": "skip_init"}
 
 
 class Place(NamedTuple):
-    """Where the original holds a tensor: as a whole, or as one of n along the first dimension."""
+    """Where the original holds a tensor: as a whole, or as one part along the first dimension."""
 
     name: str
-    index: int = 0
-    n: int = 0
+    part: int = 0
+    n_parts: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def place_in_continuous(layers: Layers, name: str) -> Place:
             return Place(f"{stitch}.downsample.weight")
         layer, tensor = rest[2:]
         if layer == "skipinit":
-            return Place(f"{stitch}.skip_init", index=0, n=1)
+            return Place(f"{stitch}.skip_init", part=0, n_parts=1)
         return Place(f"{stitch}.{LAYERS.get(layer, layer)}.{tensor}")
     i, _, k, layer, tensor = rest
     rate = f"net.{layers.blocks[int(i)]}.net"

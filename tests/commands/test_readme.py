@@ -38,20 +38,28 @@ def test_every_command_of_the_pages_composes(text: str, at_least: int) -> None:
 
 
 def test_the_originals_commands_are_the_rows() -> None:
-    commands = ORIGINAL[ORIGINAL.index("## Commands") : ORIGINAL.index("## Flags")]
+    commands = list(
+        _overrides(ORIGINAL[ORIGINAL.index("## Commands") : ORIGINAL.index("## Flags")])
+    )
     rows = ("resnet20", "continuous_net_euler", "continuous_net_rk4", "continuous_net_rk4_refined")
-    for command, row in zip(_overrides(commands), rows, strict=True):
-        assert composed(*command) == composed(f"experiment=cifar10/{row}")
+    assert commands[::2] == [[f"experiment=original/{row}"] for row in rows]
+    for row, by_key in zip(commands[::2], commands[1::2], strict=True):
+        assert composed(*by_key) == composed(*row)
 
 
-FLAGS = re.findall(r"^\| `(--[^`]+)` \| `([^`]+)` \|$", ORIGINAL, re.MULTILINE)
+FLAGS = re.findall(r"^\| `(--[^`]+)` \|[^|]*\| `([^`]+)` \|$", ORIGINAL, re.MULTILINE)
 
 
-def test_every_flag_of_the_originals_is_translated() -> None:
-    names = "--dataset --batch-size --test-batch-size --epochs --lr --lr-decay --lr-decay-epoch"
-    names += " --weight-decay --batch-norm --device --seed --model --scheme --n_time_steps_per"
-    names += " --initial_time_d --time_epsilon --use_skipinit --alpha --widen_factor --refine"
-    assert [flag.split()[0] for flag, _ in FLAGS] == names.split()
+def test_every_flag_of_the_originals_scripts_is_translated() -> None:
+    cli = "--model --model --model --scheme --dataset --dataset --dataset --epochs --lr --lr_decay"
+    cli += " --lr_decay_epoch --weight_decay --batch_size --alpha --widen_factor --initial_time_d"
+    cli += " --n_time_steps_per --time_epsilon --use_skipinit --refine --seed --device"
+    resnet = " --arch --arch --depth_res --depth_wide --widen_factor --dropout --name --epochs --lr"
+    resnet += " --lr_decay --lr_decay_epoch --lr_schedule --weight_decay --batch_size"
+    resnet += " --test_batch_size --seed"
+    assert [flag.split()[0] for flag, _ in FLAGS] == (cli + resnet).split()
+    for flag in ("--batch-norm", "--nclass", "--use_batch_norms"):
+        assert f"`{flag}" in ORIGINAL
 
 
 @pytest.mark.parametrize(("flag", "overrides"), FLAGS, ids=[flag for flag, _ in FLAGS])
