@@ -148,7 +148,13 @@ def test_an_installed_copy_says_what_there_is_without_importing_torch(
     assert all(any(command in line for line in printed) for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", WITH_SETTINGS)
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(name, marks=[pytest.mark.long] * (name != "contnet-train"))
+        for name in WITH_SETTINGS
+    ],
+)
 def test_a_command_of_an_installed_copy_answers_from_an_empty_folder(
     wheel: Path, tmp_path: Path, command: str
 ) -> None:

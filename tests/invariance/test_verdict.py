@@ -89,6 +89,7 @@ def coverage(losses: tuple[float, ...], seed: int, agreement: float = 0.95) -> f
     return float(np.mean([low <= max(losses) <= high for low, high in intervals]))
 
 
+@pytest.mark.long
 def test_the_interval_covers_the_largest_loss_as_often_as_it_says() -> None:
     studies = [(6.0,), (2.0,) * 4, (0.0,) * 4, (6.0, 1.0, 1.0, 0.0), (6.0, 5.0, 4.0, 3.0)]
     covered = [coverage(losses, seed) for seed, losses in enumerate(studies, start=1)]

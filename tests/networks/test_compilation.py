@@ -16,11 +16,13 @@ from contnet.networks import continuous
 @pytest.mark.parametrize(
     ("scheme", "gradient", "at_once", "n_compilations"),
     [
-        ("rk4", "backprop", True, 1),
+        pytest.param("rk4", "backprop", True, 1, marks=pytest.mark.long),
         pytest.param(
             "rk4", "backprop", False, 6, marks=pytest.mark.long
         ),  # a stitch and a step in each of three segments
-        ("rk4", "checkpoint", True, 6),  # and each step once more for the way back
+        pytest.param(
+            "rk4", "checkpoint", True, 6, marks=pytest.mark.long
+        ),  # and each step once more for the way back
         ("bosh3", "backprop", True, 6),
         pytest.param(
             "dopri5", "adjoint", True, 12, marks=pytest.mark.long

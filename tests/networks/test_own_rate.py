@@ -89,7 +89,9 @@ def test_the_continuous_adjoint_differentiates_an_own_rate() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("n_time_steps_per", [1, 12])  # compiled as a whole, and by steps
+@pytest.mark.parametrize(
+    "n_time_steps_per", [1, pytest.param(12, marks=pytest.mark.long)]
+)  # compiled as a whole, and by steps
 def test_a_compiled_network_computes_the_same(n_time_steps_per: int) -> None:
     network = ContinuousNet(1, 3, alpha=2, n_time_steps_per=n_time_steps_per, rate=Scaled)
     x = torch.randn(2, 1, 8, 8)

@@ -93,7 +93,13 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("epoch", "batch"), [(1, 3), (2, 3), (3, 3)], ids=["before", "during", "after"]
+    ("epoch", "batch"),
+    [
+        pytest.param(1, 3, marks=pytest.mark.long),
+        (2, 3),
+        pytest.param(3, 3, marks=pytest.mark.long),
+    ],
+    ids=["before", "during", "after"],
 )
 def test_a_run_killed_around_a_refinement_resumes_to_the_same_end_bit_for_bit(
     uninterrupted: Path, tmp_path: Path, epoch: int, batch: int
