@@ -28,6 +28,9 @@ from benchmarks.gpu.outcome import Line, Outcome, none_of
 from benchmarks.gpu.settings import Settings
 from contnet import ADAPTIVE_SCHEMES, ContinuousNet
 
+MESSAGE = "called a synchronizing CUDA operation"
+"""What PyTorch says where the program waits for the GPU."""
+
 TOLERANCE = 1e-1
 """Of adaptive schemes: rates in bf16 let them take many steps with a smaller one."""
 
@@ -115,7 +118,7 @@ def watched(device: str) -> Iterator[Counter[str]]:
     with warnings.catch_warnings(record=True) as caught, _sync_mode("warn"):
         warnings.simplefilter("always")
         yield places
-    found = [w for w in caught if "synchronizing" in str(w.message)]
+    found = [w for w in caught if MESSAGE in str(w.message)]
     places.update(f"{w.filename}, line {w.lineno}" for w in found)
 
 
@@ -134,7 +137,7 @@ def never_waits(step: Callable[[], None], device: str) -> bool:
         with _sync_mode("error"):
             step()
     except RuntimeError as error:
-        if "synchronizing" not in str(error):
+        if MESSAGE not in str(error):
             raise
         return False
     return True

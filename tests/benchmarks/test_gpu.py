@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
@@ -111,6 +112,30 @@ def test_a_step_that_reads_its_loss_waits_and_ours_does_not() -> None:
 
     assert not synchronisation.never_waits(reading, "cpu")
     assert sum(synchronisation.waits(reading, "cpu").values()) == 1
+
+
+def test_waits_are_told_by_what_pytorch_says_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    modes = []
+
+    def set_mode(mode: str) -> None:
+        modes.append(mode)
+        # PyTorch does so where the mode is set. It is no wait.
+        warnings.warn("the mode does not yet detect all synchronizing operations", stacklevel=1)
+
+    def step() -> None:
+        if modes[-1] == "error":
+            raise RuntimeError(synchronisation.MESSAGE)
+        for _ in range(2):
+            warnings.warn(synchronisation.MESSAGE, stacklevel=1)
+
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", set_mode)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert not synchronisation.never_waits(step, "cuda")
+        assert synchronisation.never_waits(lambda: None, "cuda")
+        (times,) = synchronisation.waits(step, "cuda").values()
+    assert times == 2
+    assert modes == ["error", "default"] * 2 + ["warn", "default"]
 
 
 def test_a_figure_is_judged_by_its_limit_or_not_at_all() -> None:
