@@ -175,12 +175,12 @@ def trainer(
     parameters = flat(OmegaConf.to_container(config, resolve=True))
     callbacks: list[Callback] = [*more_callbacks, DivergenceWatch(), HyperParameters(parameters)]
     callbacks += _members("callbacks", config, Callback, "a callback of Lightning", without)
-    if config.compile:
-        callbacks.append(CompilationTime())
     plan = growth(config)
     if plan:
         probe_name = "training images" if data.val is None else "validation"
         callbacks.append(depth_refinement(config, data.probe_loader(), probe_name))
+    if config.compile:  # after a refinement, which has the next batch compiled
+        callbacks.append(CompilationTime())
     callbacks.append(PlateauSteps())  # the last: the others show the rate of the epoch
     loggers: list[Logger] = _members("logger", config, Logger, "a logger of Lightning")
     made: Trainer = instantiate(

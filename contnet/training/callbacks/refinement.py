@@ -110,7 +110,9 @@ class DepthRefinement(Callback):
     ) -> None:
         # Becomes due when a step has been taken, so no gradient is being accumulated.
         n_basis = self.growth.n_basis(trainer.global_step, self._n_steps)
-        if any(block.n_basis < n_basis for block in _depth_of(pl_module.network).blocks):
+        if n_basis and any(
+            block.n_basis < n_basis for block in _depth_of(pl_module.network).blocks
+        ):
             self._refine(trainer, pl_module, n_basis)
 
     def _refine(self, trainer: Trainer, pl_module: Any, n_basis: int | None) -> None:

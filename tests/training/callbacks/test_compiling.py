@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from contnet import ContinuousNet
+from contnet.commands import build
 from contnet.ode.depth_time import depth_time
 from contnet.training.callbacks.compiling import CompilationTime
+from contnet.training.callbacks.refinement import DepthRefinement
+from tests.configuration import composed
 
 
 def test_each_compilation_is_told_before_and_after(caplog: pytest.LogCaptureFixture) -> None:
@@ -36,3 +39,12 @@ def test_each_compilation_is_told_before_and_after(caplog: pytest.LogCaptureFixt
     silent.on_train_start(other, module)
     silent.on_train_batch_start(other, module, batch, 0)
     assert caplog.records == []
+
+
+def test_a_compilation_that_a_refinement_asks_for_is_announced_in_the_same_batch() -> None:
+    config = composed("compile=true", "refine.at=[0.5]", "refine.to=[2]", "model.alpha=2")
+    data = build.data(config.dataset, train=True)
+    classifier = build.classifier(config, build.network(config.model, data), data)
+    callbacks: Any = build.trainer(config, classifier, data).callbacks  # type: ignore[attr-defined]
+    kinds = [type(callback) for callback in callbacks]
+    assert kinds.index(DepthRefinement) < kinds.index(CompilationTime)

@@ -9,16 +9,21 @@ from torch import Tensor
 from tests.outcomes import load
 from tests.processes import train
 
+AT_AN_EPOCH = ("refine.epochs=[1]",)
+WITHIN_AN_EPOCH = ("refine.at=[0.55]", "refine.to=[3]", "refine.epsilon=grow", "callbacks=ema")
+
 RANKS = ("one/rank0", "two/rank0", "two/rank1")
 
 
-def ranks(tmp_path: Path, *overrides: str) -> dict[str, dict[str, Tensor]]:
+def ranks(
+    tmp_path: Path, *overrides: str, refined: tuple[str, ...] = AT_AN_EPOCH
+) -> dict[str, dict[str, Tensor]]:
     """Final weights of one process, and of both of two that share the same global batches."""
     common = (
         "epochs=3",
         "model.alpha=4",
-        "refine.epochs=[1]",
         "refine.variance=0.1",
+        *refined,
         "optimizer.lr=0.02",
         *overrides,
     )
@@ -44,6 +49,15 @@ def ranks(tmp_path: Path, *overrides: str) -> dict[str, dict[str, Tensor]]:
 def test_two_processes_refine_alike_and_as_one_process_does(tmp_path: Path, basis: str) -> None:
     one, first, second = ranks(tmp_path, "model.batch_norm=false", f"model.basis={basis}").values()
     assert len([name for name in first if name.endswith("nodes.1.conv1.weight")]) == 3
+    for name, value in one.items():
+        assert torch.equal(first[name], second[name]), name
+        torch.testing.assert_close(first[name], value, rtol=0, atol=1e-5)
+
+
+@pytest.mark.long
+def test_two_processes_grow_within_an_epoch_as_one_process_does(tmp_path: Path) -> None:
+    one, first, second = ranks(tmp_path, "model.batch_norm=false", refined=WITHIN_AN_EPOCH).values()
+    assert len([name for name in first if name.endswith("nodes.2.conv1.weight")]) == 3
     for name, value in one.items():
         assert torch.equal(first[name], second[name]), name
         torch.testing.assert_close(first[name], value, rtol=0, atol=1e-5)
