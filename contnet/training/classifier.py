@@ -225,6 +225,8 @@ class Classifier(LightningModule):
         ).put(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Lightning does so after it has loaded the weights, which would be rounded.
+        self.trainer.precision_plugin.convert_module(self.network)
         self.resize(self.network, checkpoint)
         position = Record.of(checkpoint).position
         if position is not None:

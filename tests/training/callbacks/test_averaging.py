@@ -138,3 +138,25 @@ def test_a_window_that_is_no_share_is_refused(run: Run, window: str) -> None:
     code, _, err = run("train", "callbacks=ema", f"callbacks.ema.window={window}")
     assert (code, err.count("\n")) == (1, 1)
     assert "callbacks.ema.window must be a number greater than 0 and less than 1, got" in err
+
+
+@pytest.mark.parametrize(
+    "precision", ["64-true", pytest.param("bf16-true", marks=pytest.mark.long)]
+)
+def test_weights_of_every_precision_are_averaged_and_resumed_to_the_last_bit(
+    run: Run, precision: str
+) -> None:
+    options = ("model.alpha=2", "callbacks=ema", f"trainer.precision={precision}")
+    options += ("trainer.limit_train_batches=3", "lr_schedule.milestones=[1]")
+    # One window, in steps, and so one share for each length of the run.
+    whole = ("epochs=2", "callbacks.ema.window=0.2")
+    assert run("train", *options, *whole, "hydra.run.dir=through")[0] == 0
+    half = ("epochs=1", "callbacks.ema.window=0.4")
+    assert run("train", *options, *half, "hydra.run.dir=stopped")[0] == 0
+    resume = "ckpt_path=stopped/checkpoints/last.ckpt"
+    assert run("train", *options, *whole, resume, "hydra.run.dir=resumed")[0] == 0
+    through, resumed = (
+        torch.load(f"{n}/checkpoints/last.ckpt", weights_only=True) for n in ("through", "resumed")
+    )
+    for key in ("state_dict", "current_model_state", "optimizer_states"):
+        assert_same(through[key], resumed[key], key)
