@@ -36,7 +36,7 @@ BAD_COMMANDS = [
     ),
     (
         ["experiment=resnet20"],
-        "experiment=resnet20 is not an option; did you mean cifar10/resnet20?",
+        "experiment=resnet20 is not an option; did you mean cifar10/resnet20 or original/resnet20?",
     ),
     (["--epochs", "5"], "--epochs is not a flag; write keys without dashes: epochs=5"),
     (["--batch-size=5"], "--batch-size=5 is not a flag; write keys without dashes: batch_size=5"),
