@@ -138,7 +138,8 @@ def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
 def ratio(a: list[float], b: list[float]) -> dict[str, float]:
     """Return the median of a over b, round by round, with its quartiles."""
     ratios = [x / y for x, y in zip(a, b, strict=True)]
-    low, _, high = statistics.quantiles(ratios, n=4)
+    # One round has no spread.
+    low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else 3 * ratios
     return {"median": statistics.median(ratios), "low": low, "high": high}
 
 

@@ -53,7 +53,8 @@ def main() -> None:
     ratios = [
         saved({depth: seconds[str(depth)][i] for depth in DEPTHS}) for i in range(options.rounds)
     ]
-    ratio, (low, _, high) = saved(medians), statistics.quantiles(ratios, n=4)
+    ratio = saved(medians)
+    low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else 3 * ratios
     bound = saved({depth: float(n) for depth, n in flops.items()})
     result = {
         "ratio": ratio,

@@ -46,11 +46,11 @@ class Augmentation:
         n, height, width, channels = pixels.shape
         padded = nn.functional.pad(pixels, (0, 0, *[self.padding] * 4))
         top, left, flipped = draws.unsqueeze(-1).unbind(1)
-        rows = top + torch.arange(height)
-        columns = left + torch.arange(width)
+        rows = top + torch.arange(height, device=draws.device)
+        columns = left + torch.arange(width, device=draws.device)
         columns = torch.where(flipped == 1, columns.flip(1), columns)
         # One index into the pixels of all images is three times as fast as one for each dimension.
-        rows = rows + torch.arange(n)[:, None] * padded.shape[1]
+        rows = rows + torch.arange(n, device=draws.device)[:, None] * padded.shape[1]
         chosen = rows[:, :, None] * padded.shape[2] + columns[:, None, :]
         return padded.reshape(-1, channels).index_select(0, chosen.flatten()).view(pixels.shape)
 

@@ -110,3 +110,10 @@ def test_processes_that_prepare_batches_outlive_the_signals_that_end_a_run() -> 
     worker.terminate()  # as the loader does where a process does not end by itself
     worker.join(timeout=10)
     assert worker.exitcode == 0
+
+
+def test_images_are_augmented_on_the_device_of_the_draws() -> None:
+    augmentation = Augmentation(padding=2, flip=True)
+    pixels = torch.zeros(3, 8, 8, 3, dtype=torch.uint8, device="meta")
+    draws = torch.zeros(3, 3, dtype=torch.int64, device="meta")
+    assert augmentation.apply(pixels, draws).device.type == "meta"
