@@ -50,6 +50,7 @@ PARAMETERS = {
     "cifar10/continuous_net_midpoint_refined": 175_770,
     "cifar10/continuous_net_rk4": 273_210,
     "cifar10/continuous_net_rk4_refined": 175_770,
+    "cifar10/grown": 175_770,
     "cifar10/modern": 273_210,
     "cifar10/modern_resnet20": 272_474,
     "cifar10/resnet20": 272_474,
@@ -66,6 +67,7 @@ PARAMETERS = {
 
 
 REFINED = {
+    "cifar10/grown": 857_850,
     "cifar10/continuous_net_8_rk4_refined": 857_850,
     "cifar10/continuous_net_midpoint_refined": 273_210,
     "cifar10/continuous_net_rk4_refined": 273_210,
@@ -127,6 +129,8 @@ def test_every_row_builds_its_network_and_trains_a_step(
     assert all(parameter.isfinite().all() for parameter in after.values())
     for _ in config.refine.epochs:
         network.refine()
+    for n_basis in config.refine.to:
+        network.refine(n_basis)
     assert sum(parameter.numel() for parameter in network.parameters()) == REFINED.get(
         row, PARAMETERS[row]
     )
@@ -187,6 +191,7 @@ RECIPES = {
     "cifar10/(resnet|continuous).*": (120, [30, 60, 90], 5e-4, 128),
     "cifar10/continuous.*rk4.*": (120, [30, 60, 90], 1e-4, 128),
     "cifar10/modern.*": (200, None, 5e-4, 128),
+    "cifar10/grown": (30, None, 5e-4, 128),
     "cifar100/.*": (120, [30, 60, 90], 5e-4, 128),
     "original/(wide_)?resnet.*": (120, [30, 60, 90], 5e-4, 128),
     "original/(wide_)?continuous.*": (120, [31, 61, 91], 5e-4, 128),

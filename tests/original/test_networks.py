@@ -112,9 +112,7 @@ def test_a_run_ends_with_the_originals_weights() -> None:
         "trainer.accelerator=cpu",
         "trainer.enable_progress_bar=false",
         "trainer.enable_checkpointing=false",
-        "~callbacks.checkpoint",
-        "~callbacks.best",
-        "~callbacks.progress",
+        "callbacks=[]",
         "logger=[]",
     )
     generator = torch.Generator().manual_seed(1)
