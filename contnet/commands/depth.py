@@ -13,8 +13,8 @@ from contnet.commands.failures import config_errors
 from contnet.commands.grammar import key_of
 from contnet.errors import ConfigError
 from contnet.ode.depth_time import DepthTime, depth_time
-from contnet.ode.last_affine import last_affine
 from contnet.ode.manifestation import Manifestation
+from contnet.ode.rescaling import last_affine
 from contnet.ode.schemes import SCHEMES, AdaptiveScheme, Scheme
 from contnet.runs.network_schema import MOST_MANIFESTATIONS, MOST_STEPS
 from contnet.training.callbacks.refinement import DepthRefinement

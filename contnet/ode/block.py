@@ -112,9 +112,9 @@ class ODEBlock(nn.Module):
 
         Args:
             n_basis: number of nodes; by default that of the next finer basis, with twice the steps.
-            grow: multiply epsilon like the steps, and divide the last affine map of every node by
-                the same (see `last_affine`). The function remains, and the block has the parameters
-                of one that was built with so many nodes.
+            grow: multiply epsilon like the steps, and divide the rates by the same, by their
+                weights (see `contnet.ode.rescaling`). The function remains, and the block has the
+                parameters of one that was built with so many nodes.
 
         Returns:
             The origin of each parameter as (new, [(old, weight), ...]): the new parameter is the

@@ -6,17 +6,16 @@ divide the last affine map of the rate by it:
     epsilon R(x; W, b)  =  (m epsilon) R(x; W / m, b / m)
 
 The function remains. But its parameters are now those of a block that was built with so many nodes,
-whose every step is x + R(x).
+whose every step is x + R(x). `contnet.ode.rescaling` says what becomes of the other weights.
 """
 
 from dataclasses import dataclass
 from typing import Self
 
-import torch
 from torch import nn
 
 from contnet.ode.basis import Basis, in_basis, projection
-from contnet.ode.last_affine import last_affine
+from contnet.ode.rescaling import Rescaling
 
 Origin = tuple[nn.Parameter, list[tuple[nn.Parameter, float]]]
 """A new parameter, and the pairs (old parameter, weight) whose weighted sum it is."""
@@ -29,12 +28,12 @@ class Refinement:
     Args:
         old: the present basis.
         new: the finer basis.
-        divided: names of the parameters of a node that are divided, if epsilon grows.
+        rescaling: what becomes of the weights of each node if epsilon grows.
     """
 
     old: Basis
     new: Basis
-    divided: tuple[str, ...] = ()
+    rescaling: Rescaling | None = None
 
     @classmethod
     def of(cls, basis: Basis, node: nn.Module, n_basis: int | None, *, grow: bool) -> Self:
@@ -45,7 +44,11 @@ class Refinement:
                 affine map.
         """
         new = basis.finer(n_basis)
-        return cls(basis, new, tuple(last_affine(node)) if grow else ())
+        if not grow:
+            return cls(basis, new)
+        # A node that acts alone has batch norms of its own; a sum of nodes has a sum of theirs.
+        factor = basis.factor_to(new)
+        return cls(basis, new, Rescaling.of(node, factor, with_norms=not basis.combines))
 
     @property
     def factor(self) -> int:
@@ -55,9 +58,8 @@ class Refinement:
     @property
     def growth(self) -> int:
         """The factor of epsilon."""
-        return self.factor if self.divided else 1
+        return self.factor if self.rescaling else 1
 
-    @torch.no_grad()
     def apply(self, nodes: nn.ModuleList) -> tuple[nn.ModuleList, list[Origin]]:
         """Return the new nodes, and the origins of their parameters in order.
 
@@ -67,11 +69,12 @@ class Refinement:
         rows = projection(self.old, self.new)
         new = in_basis(nodes, self.old, self.new, rows)
         origins = []
+        divisors = self.rescaling.parameters if self.rescaling else {}
         for node, row in zip(new, rows, strict=True):
+            if self.rescaling is not None:
+                self.rescaling.apply(node)
             for name, parameter in node.named_parameters():
-                divisor = self.factor if name in self.divided else 1
-                if divisor != 1:
-                    parameter.div_(divisor)
+                divisor = divisors.get(name, 1)
                 parts = [(old[k][name], float(weight) / divisor) for k, weight in row]
                 origins.append((parameter, parts))
         return new, origins

@@ -10,7 +10,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from contnet import SCHEMES, ContinuousNet, ODEBlock, Scheme
 from contnet.ode.depth_time import depth_time
-from contnet.ode.last_affine import last_affine
+from contnet.ode.rescaling import before_batch_norms, last_affine
 from tests.ode.theta import BASES_AND_SIZES, Value, some_times, theta
 from tests.problems import Smooth, slope
 
@@ -165,6 +165,47 @@ def test_growing_keeps_the_logits_and_gives_epsilon_the_nodes(options: dict, sch
     assert network.blocks[0].n_time_steps == 4 * n_steps
     network.set_manifestation(n_time_steps=n_steps)
     torch.testing.assert_close(network(x), before, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["post-activation", "pre-activation"])
+def test_after_growing_every_inner_weight_learns_as_fast_as_before(before: bool) -> None:
+    """Relative to its size, that is: a convolution before a norm, and one copy of m = 4."""
+    network = ContinuousNet(alpha=4, activation_before_conv=before).double()
+    x = torch.randn(8, 3, 8, 8, dtype=torch.float64)
+    network(x)
+
+    def speeds() -> dict[str, float]:
+        network.zero_grad()
+        network(x).square().sum().backward()
+        found: dict[str, float] = {}
+        for name, parameter in network.named_parameters():
+            if re.search(r"nodes\.0.*conv1.weight", name):
+                found[name] = (parameter.grad.norm() / parameter.norm()).item()
+        return found
+
+    network.eval()
+    first = speeds()
+    network.refine(4, grow=True)
+    network.set_manifestation(n_time_steps=1)  # one copy takes the step of all four
+    assert speeds() == pytest.approx({key: 4 * value for key, value in first.items()}, rel=1e-9)
+
+
+def test_maps_before_batch_norms_are_found_where_a_sequence_says_so() -> None:
+    linear = nn.Linear(4, 4)
+    norm = nn.BatchNorm1d(4)
+    rates = [
+        nn.Sequential(linear, nn.ReLU(), nn.BatchNorm1d(4), nn.Linear(4, 4)),
+        nn.Sequential(nn.Sequential(linear, nn.Dropout()), nn.BatchNorm1d(4), nn.Linear(4, 4)),
+        nn.Sequential(linear, nn.Tanh(), nn.BatchNorm1d(4), nn.Linear(4, 4)),
+        nn.Sequential(linear, nn.BatchNorm1d(4), linear, nn.BatchNorm1d(4), nn.Linear(4, 4)),
+        nn.Sequential(linear, norm, nn.Linear(4, 4), norm, nn.Linear(4, 4)),
+        nn.Sequential(linear, nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 4)),
+        nn.Sequential(linear, nn.LayerNorm(4), nn.Linear(4, 4)),
+        nn.Sequential(weight_norm(nn.Linear(4, 4)), nn.BatchNorm1d(4), nn.Linear(4, 4)),
+        Smooth(),
+    ]
+    found = [before_batch_norms(rate) for rate in rates]
+    assert found == [[("0", "2")], [("0.0", "1")], [], [], [], [], [], [], []]
 
 
 class Own(nn.Module):
