@@ -18,6 +18,7 @@ step at this depth. These are measured in turns, so that other work of the machi
 
 import argparse
 import statistics
+import sys
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -30,7 +31,9 @@ import contnet
 from benchmarks.growth_picture import draw
 from benchmarks.growth_runs import Plan, Training, deep, grown, shallow
 from benchmarks.measure import in_turns, parser, write
+from contnet.errors import ConfigError
 from contnet.runs.tables import write_csv
+from contnet.training.schedulers import DECAYS
 
 
 def parse() -> argparse.Namespace:
@@ -38,16 +41,17 @@ def parse() -> argparse.Namespace:
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     made.add_argument("--at", nargs="+", type=float, default=[0.5, 0.7, 0.8])
     made.add_argument("--nodes", type=int, default=8, help="nodes of every ODE block at the end")
-    made.add_argument("--epsilon", nargs="+", default=["keep", "grow"])
+    scales = ["keep", "grow"]
+    made.add_argument("--epsilon", nargs="+", default=scales, choices=scales)
     made.add_argument("--decay", nargs="+", type=float, default=[0.2])
-    made.add_argument("--shape", nargs="+", default=["linear"])
+    made.add_argument("--shape", nargs="+", default=["linear"], choices=list(DECAYS))
     made.add_argument(
         "--also",
         nargs="+",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="the plans once more with these overrides",
+        help="the plans once more with these overrides, from where they part from the shallow run",
     )
     made.add_argument("--epochs", type=int, default=30)
     made.add_argument(
@@ -56,12 +60,26 @@ def parse() -> argparse.Namespace:
     made.add_argument("--seeds", nargs="+", type=int, default=[0])
     made.add_argument("--test", action="store_true", help="report the test accuracy as well")
     made.add_argument("--output", type=Path, default=Path("outputs/growth"))
-    return made.parse_args()
+    options = made.parse_args()
+    for name, values in (("at", options.at), ("decay", options.decay)):
+        if not all(0 < value < 1 for value in values):
+            made.error(f"--{name} must be shares between 0 and 1, got {values}")
+    if not all(0 < epochs < options.epochs for epochs in options.short):
+        made.error(f"--short must be fewer epochs than {options.epochs}, got {options.short}")
+    for name in ("at", "epsilon", "decay", "shape", "short", "seeds"):
+        setattr(options, name, list(dict.fromkeys(getattr(options, name))))
+    return options
 
 
 def trainings(options: argparse.Namespace) -> list[Training]:
     """Return all trainings of the study; a shallow one comes before those that start from it."""
-    common = ["experiment=cifar10/grown", "refine.at=[]", "refine.to=[]", *options.overrides]
+    common = [
+        "experiment=cifar10/grown",
+        "dataset.val_size=0.2",  # plans are chosen by validation images
+        "refine.at=[]",
+        "refine.to=[]",
+        *options.overrides,
+    ]
     plans = [
         Plan(at, epsilon, decay, shape, tuple(more))
         for more in ([], *options.also)
@@ -78,8 +96,7 @@ def trainings(options: argparse.Namespace) -> list[Training]:
             of = options.epochs
             found.append(deep(common, options.nodes, epochs, of, seed, options.output))
         for plan in plans:
-            made = grown(common, plan, options.nodes, options.epochs, parent, 1 - least)
-            found.append(made)
+            found.append(grown(common, plan, options.nodes, options.epochs, parent))
     return found
 
 
@@ -120,7 +137,7 @@ def table(
         sides.setdefault((training.side, training.share), []).append((training, result))
     rows = []
     for (side, share), members in sides.items():
-        row: dict[str, Any] = {"side": side, "epochs": share, "at": members[0][0].at}
+        row: dict[str, Any] = {"side": side, "share": share, "at": members[0][0].at}
         row["relative_time"] = relative_time(members[0][0], shallow_over_deep)
         for name in ("val_accuracy", "test_accuracy") if test else ("val_accuracy",):
             values = [result[name] for _, result in members]
@@ -133,7 +150,10 @@ def table(
 
 def main() -> None:
     options = parse()
-    found = [(training, training.train()) for training in trainings(options)]
+    try:
+        found = [(training, training.train()) for training in trainings(options)]
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
     by_side = {training.side: training.folder for training, _ in reversed(found)}
     seconds = in_turns(
         {side: Step(by_side[side], options.device) for side in ("shallow", "deep")},

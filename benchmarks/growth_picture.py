@@ -23,7 +23,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path, *, test: bool) -> None:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
         axes = figure.add_subplot()
-        whole = next(row for row in rows if row["side"] == "deep" and row["epochs"] == 1)
+        whole = next(row for row in rows if row["side"] == "deep" and row["share"] == 1)
         spread = whole[f"{name}_std"] or 0
         axes.axhspan(whole[name] - spread, whole[name] + spread, color=COLOURS[0], alpha=0.12)
         kinds: dict[str, list[dict[str, Any]]] = {}
@@ -42,7 +42,6 @@ def draw(rows: Sequence[dict[str, Any]], path: Path, *, test: bool) -> None:
                 linewidth=1,
                 capsize=2,
             )
-        axes.axvline(0.4, color="0.6", linewidth=0.8, linestyle=":")
         axes.set_xlabel("time of the training, relative to all nodes from the start")
         axes.set_ylabel(f"{'test' if test else 'validation'} accuracy in %")
         axes.yaxis.set_major_formatter(PERCENT)

@@ -8,6 +8,8 @@ from typing import Any
 
 from benchmarks.rows import run_to_its_end
 from contnet.commands.grammar import override_of
+from contnet.commands.recorded import recorded_overrides
+from contnet.errors import ConfigError
 from contnet.runs.folder import LAST, RESULT
 
 BRANCHES = "branches"
@@ -71,6 +73,7 @@ class Training:
         A run that was stopped goes on from its last checkpoint.
         """
         last = self.folder / LAST
+        self._check()
         if not (self.folder / RESULT).exists():
             start = last if last.exists() else self.start
             resume = [override_of("ckpt_path", start.resolve())] if start else []
@@ -80,9 +83,29 @@ class Training:
         result: dict[str, Any] = json.loads((self.folder / RESULT).read_text())
         return result
 
+    def _check(self) -> None:
+        """Raise ConfigError if the folder holds a run with other overrides."""
+        if not any((self.folder / file).exists() for file in (RESULT, LAST)):
+            return
+        used = recorded_overrides(self.folder, {"ckpt_path", "seed"}, lambda name: False)
+        if sorted(used) != sorted(self.overrides):
+            raise ConfigError(
+                f"--output must be another folder: {self.folder} holds a run with other overrides "
+                f"than {' '.join(self.overrides)}"
+            )
+
 
 def deep(common: list[str], n_basis: int, epochs: int, of: int, seed: int, out: Path) -> Training:
-    """Return the training of a network that has all its nodes from the start."""
+    """Return the training of a network that has all its nodes from the start.
+
+    Args:
+        common: overrides of all trainings.
+        n_basis: the nodes.
+        epochs: length of the run.
+        of: length of the grown runs.
+        seed: the seed.
+        out: the folder of the study.
+    """
     overrides = [*common, f"model.initial_time_d={n_basis}", f"epochs={epochs}"]
     name = f"deep-{n_basis}-{epochs}"
     return Training("deep", seed, out / name / str(seed), overrides, share=epochs / of)
@@ -90,15 +113,13 @@ def deep(common: list[str], n_basis: int, epochs: int, of: int, seed: int, out: 
 
 def shallow(common: list[str], epochs: int, decay: float, seed: int, out: Path) -> Training:
     """Return the training of a network that stays shallow, and keeps a checkpoint every epoch."""
-    folder = out / "shallow" / str(seed)
+    folder = out / f"shallow-decay-{decay:g}" / str(seed)
     keep = CHECKPOINTS.format(folder=(folder / BRANCHES).resolve())
     overrides = [*common, f"epochs={epochs}", f"lr_schedule.decay={decay}", keep]
     return Training("shallow", seed, folder, overrides, at=1.0)
 
 
-def grown(
-    common: list[str], plan: Plan, n_basis: int, epochs: int, parent: Training, stable: float
-) -> Training:
+def grown(common: list[str], plan: Plan, n_basis: int, epochs: int, parent: Training) -> Training:
     """Return the training of a network that grows, from the last checkpoint before its plan parts.
 
     Args:
@@ -106,10 +127,9 @@ def grown(
         plan: when it grows, and how.
         n_basis: the nodes that it grows to.
         epochs: length of the run.
-        parent: the shallow training.
-        stable: the share of the shallow training with a stable learning rate.
+        parent: the shallow training, whose learning rate is stable for as long as that of any plan.
     """
-    shared = math.floor(round(epochs * min(plan.at, stable, 1 - plan.decay), 9))
+    shared = math.floor(round(epochs * min(plan.at, 1 - plan.decay), 9))
     start = parent.folder / BRANCHES / f"{shared - 1}.ckpt" if shared else None
     overrides = [
         *common,

@@ -171,6 +171,7 @@ def trainer(
         ConfigError: if an option of a callback, a logger or the Trainer is not allowed, or options
             exclude each other.
     """
+    check_depth(config, classifier.network)  # a network of the user's own was not there before
     without = {"best"} if data.val is None else set()  # nothing to select the best by
     parameters = flat(OmegaConf.to_container(config, resolve=True))
     callbacks: list[Callback] = [*more_callbacks, DivergenceWatch(), HyperParameters(parameters)]

@@ -38,6 +38,11 @@ def check_depth(config: DictConfig, network: nn.Module) -> None:
     if plan and depth is None:
         name = type(network).__name__
         raise ConfigError(f"refine.{plan.key} must be [] for {name}, which has no depth-time")
+    if plan.to and depth is not None and all(plan.to[0] <= one.n_basis for one in depth.blocks):
+        raise ConfigError(
+            "refine.to must be more nodes than the network has at the start, "
+            f"{max(one.n_basis for one in depth.blocks)}, got {plan.to[0]}"
+        )
     refinement(config, probe=(), probe_name="")
     random = random_manifestations(config, network)
     if depth is not None:
@@ -61,6 +66,21 @@ def _check_gradient(depth: DepthTime) -> None:
             )
 
 
+def check_remaining_growth(config: DictConfig, network: nn.Module) -> None:
+    """Check that a network with the depth of a checkpoint can be refined as a run asks.
+
+    Raises:
+        ConfigError: if it cannot.
+    """
+    depth = depth_time(network)
+    if depth is not None:
+        factors = _final_factors(depth, growth(config))
+        random = random_manifestations(config, network)
+        if random is not None:
+            final = {factor * depth.refined_by for factor in factors}
+            _check_members(depth, random, final, growth(config).key)
+
+
 def _final_factors(depth: DepthTime, plan: Growth) -> set[int]:
     """Return the factors by which the steps of the blocks are multiplied over the run.
 
@@ -70,10 +90,10 @@ def _final_factors(depth: DepthTime, plan: Growth) -> set[int]:
     factors = set()
     for block in depth.blocks:
         # Many doublings lead to sizes that take long to set up: their steps are counted first.
-        final = block.n_time_steps * 2 ** len(plan.epochs)
+        final = block.n_time_steps * 2 ** plan.n_doublings(block.refined_by)
         if final <= MOST_STEPS:
             try:
-                factor = plan.steps_factor(block.basis)
+                factor = plan.steps_factor(block.basis, block.refined_by)
             except ValueError as error:
                 kind = "fewer" if plan.epochs else "other numbers"
                 raise ConfigError(f"refine.{plan.key} must be {kind}; {error}") from error

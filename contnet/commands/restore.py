@@ -18,6 +18,7 @@ from pytorch_lightning import Trainer
 from torch import nn
 
 from contnet.commands import build
+from contnet.commands.depth import check_remaining_growth
 from contnet.commands.failures import config_errors
 from contnet.commands.grammar import program
 from contnet.commands.named import rate_of
@@ -175,6 +176,7 @@ def check_resumable(
     checkpoint = checkpoints.load(config.ckpt_path)
     check_fits(checkpoint, config, network, trainer)
     _tell_of_other_images(checkpoint, data)
+    _tell_of_another_epsilon(checkpoint, config)
 
 
 def _tell_of_other_images(checkpoint: dict[str, Any], data: ImageData) -> None:
@@ -183,6 +185,18 @@ def _tell_of_other_images(checkpoint: dict[str, Any], data: ImageData) -> None:
         before, now = loader.get("n_images"), len(data.train)  # early checkpoints have no number
         if isinstance(before, int) and before != now:
             log.warning(f"ckpt_path was trained on {before:,} training images, here are {now:,}")
+
+
+def _tell_of_another_epsilon(checkpoint: dict[str, Any], config: DictConfig) -> None:
+    before, now = (
+        model.get("time_epsilon") or model.get("initial_time_d")
+        for model in (Record.of(checkpoint).config["model"], config.model)
+    )
+    if before != now:
+        log.warning(
+            f"ckpt_path was trained with rates times {before}, here {now}: model.time_epsilon, or "
+            "model.initial_time_d where that is null, is another"
+        )
 
 
 def check_fits(
@@ -194,6 +208,7 @@ def check_fits(
     _check_optimizer(config.optimizer, trained["optimizer"])
     resumed = copy.deepcopy(network)
     _load_weights(resumed, checkpoint, config)
+    check_remaining_growth(config, resumed)
     check_training_state(checkpoint, config, resumed, trainer)
     done = checkpoint["epoch"] + 1
     if config.trainer.max_epochs < done:

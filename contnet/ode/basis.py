@@ -154,8 +154,10 @@ class Basis(ABC):
         """Return the basis of `n_basis` functions, by default the next finer one.
 
         Raises:
-            ValueError: if it does not represent every theta of this one.
+            ValueError: if its fineness is no multiple of this one's, or there is no such basis.
         """
+        if n_basis is not None:
+            arguments.integer("n_basis", n_basis, minimum=1)
         if n_basis is not None and not self._is_refined_by(n_basis):
             possible = (n for n in count(self.n_basis + 1) if self._is_refined_by(n))
             some = ", ".join(str(n) for n in islice(possible, 3))

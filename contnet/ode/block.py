@@ -14,7 +14,7 @@ from contnet.ode.bases import PiecewiseConstant, make_basis
 from contnet.ode.basis import Basis, in_basis, projection
 from contnet.ode.integrate import FixedGrid
 from contnet.ode.passages import Passages
-from contnet.ode.refinement import Origin, Refinement
+from contnet.ode.refinement import Origin, Refinement, with_eps_of
 from contnet.ode.schemes import AdaptiveScheme, Scheme, find_scheme, with_tolerances
 from contnet.ode.settings import Settings
 
@@ -61,6 +61,7 @@ class ODEBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.refined_by = self.grown_by = 1
+        self._epsilon = epsilon
         intervals, target = PiecewiseConstant(n_basis), make_basis(basis, n_basis)
         found = find_scheme(scheme) if isinstance(scheme, str) else scheme
         settings = Settings(
@@ -121,8 +122,8 @@ class ODEBlock(nn.Module):
             sum of the old ones. They come in the order of `nodes.parameters()`.
 
         Raises:
-            ValueError: if no such basis represents theta(t), or a rate that is to grow has no last
-                affine map. The block is then unchanged.
+            ValueError: if the fineness of that basis is no multiple of the present one's, or a rate
+                that is to grow has no last affine map. The block is then unchanged.
         """
         refinement = Refinement.of(self.basis, self.nodes[0], n_basis, grow=grow)
         statistics.keep(self.nodes, self.settings.manifestation)
@@ -131,7 +132,7 @@ class ODEBlock(nn.Module):
             self.settings,
             basis=refinement.new,
             n_time_steps=self.n_time_steps * refinement.factor,
-            epsilon=self.epsilon * refinement.growth,
+            epsilon=self._epsilon * self.grown_by * refinement.growth,
         )
         self._arrange(settings, nodes)
         statistics.take(nodes, settings.manifestation)
@@ -154,6 +155,8 @@ class ODEBlock(nn.Module):
         target = make_basis(self.basis.name if basis is None else basis, n_basis)
         settings = replace(self.settings, basis=target)
         nodes = in_basis(self.nodes, self.basis, target, projection(self.basis, target))
+        for node in nodes:
+            with_eps_of(node, self.basis, self.grown_by, target, self.grown_by)
         self._arrange(settings, nodes)
 
     def resize(
@@ -172,9 +175,10 @@ class ODEBlock(nn.Module):
             ValueError: if there is no such basis, or `gradient` does not work with it.
         """
         target = make_basis(basis, n_basis)
-        epsilon = self.epsilon / self.grown_by * grown_by
+        epsilon = self._epsilon * grown_by
         settings = replace(self.settings, basis=target, n_time_steps=n_time_steps, epsilon=epsilon)
-        self._arrange(settings, nn.ModuleList(copy.deepcopy(self.nodes[0]) for _ in range(n_basis)))
+        node = with_eps_of(self.nodes[0], self.basis, self.grown_by, target, grown_by)
+        self._arrange(settings, nn.ModuleList(copy.deepcopy(node) for _ in range(n_basis)))
         self.refined_by, self.grown_by = refined_by, grown_by
 
     def compile(self, *args: Any, **options: Any) -> None:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from torch import nn
 
+from contnet import arguments
 from contnet.ode import statistics
 from contnet.ode.adaptive import Effort
 from contnet.ode.basis import Basis
@@ -125,6 +126,8 @@ class DepthTime:
         Raises:
             ValueError: if a block cannot be refined so; all blocks are then unchanged.
         """
+        if n_basis is not None:
+            arguments.integer("n_basis", n_basis, minimum=1)
         blocks = [block for block in self.blocks if n_basis is None or block.n_basis < n_basis]
         for block in blocks:
             Refinement.of(block.basis, block.nodes[0], n_basis, grow=grow)

@@ -5,17 +5,18 @@ divide the last affine map of the rate by it:
 
     epsilon R(x; W, b)  =  (m epsilon) R(x; W / m, b / m)
 
-The function remains. But its parameters are now those of a block that was built with so many nodes,
-whose every step is x + R(x). `contnet.ode.rescaling` says what becomes of the other weights.
+The function remains. But a step of Euler's method now adds the whole of the rate, as in a block
+that was built with so many steps. `contnet.ode.rescaling` says how weights are divided.
 """
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import Self
 
 from torch import nn
 
 from contnet.ode.basis import Basis, in_basis, projection
-from contnet.ode.rescaling import Rescaling
+from contnet.ode.rescaling import Rescaling, before_batch_norms, scale_eps
 
 Origin = tuple[nn.Parameter, list[tuple[nn.Parameter, float]]]
 """A new parameter, and the pairs (old parameter, weight) whose weighted sum it is."""
@@ -46,9 +47,8 @@ class Refinement:
         new = basis.finer(n_basis)
         if not grow:
             return cls(basis, new)
-        # A node that acts alone has batch norms of its own; a sum of nodes has a sum of theirs.
         factor = basis.factor_to(new)
-        return cls(basis, new, Rescaling.of(node, factor, with_norms=not basis.combines))
+        return cls(basis, new, Rescaling.of(node, factor, with_norms=basis.nodal))
 
     @property
     def factor(self) -> int:
@@ -78,3 +78,19 @@ class Refinement:
                 parts = [(old[k][name], float(weight) / divisor) for k, weight in row]
                 origins.append((parameter, parts))
         return new, origins
+
+
+def with_eps_of(
+    node: nn.Module, basis: Basis, grown_by: int, new_basis: Basis, new_grown_by: int
+) -> nn.Module:
+    """Return a node whose batch norms have the eps of another basis and growth of epsilon.
+
+    A refinement divides it where epsilon grows and nodes are values of theta.
+    """
+    before, after = (
+        grown if one.nodal else 1 for one, grown in ((basis, grown_by), (new_basis, new_grown_by))
+    )
+    if before != after:
+        divisor = sqrt(after / before)
+        scale_eps(node, {norm: divisor for _, norm in before_batch_norms(node)})
+    return node

@@ -11,7 +11,7 @@ c = sqrt(m) makes up for it.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any, Self
@@ -85,7 +85,7 @@ class Rescaling:
         pairs = before_batch_norms(rate) if with_norms else []
         for affine, _ in pairs:
             for name, _ in rate.get_submodule(affine).named_parameters(prefix=affine):
-                parameters.setdefault(name.removeprefix("."), sqrt(divisor))
+                parameters.setdefault(name, sqrt(divisor))
         return cls(parameters, {norm: sqrt(divisor) for _, norm in pairs})
 
     @torch.no_grad()
@@ -94,13 +94,23 @@ class Rescaling:
         for name, divisor in self.parameters.items():
             node.get_parameter(name).div_(divisor)
         for name, divisor in self.inputs.items():
-            norm: Any = node.get_submodule(name)
-            for own, buffer in norm.named_buffers():  # those of other manifestations, too
+            for own, buffer in node.get_submodule(name).named_buffers():
+                # Those of other manifestations, in a submodule, are among them.
                 if own.endswith("running_mean"):
                     buffer.div_(divisor)
                 if own.endswith("running_var"):
-                    # So that variance and eps together are divided, and the output stays.
-                    buffer.add_(norm.eps).div_(divisor**2).sub_(norm.eps).clamp_(min=0)
+                    buffer.div_(divisor**2)
+        scale_eps(node, self.inputs)
+
+
+def scale_eps(node: nn.Module, inputs: Mapping[str, float]) -> None:
+    """Divide the eps of batch norms by the squares of the divisors of their inputs.
+
+    It is added to a variance. A state dictionary has no eps.
+    """
+    for name, divisor in inputs.items():
+        norm: Any = node.get_submodule(name)
+        norm.eps /= divisor**2
 
 
 def last_affine(rate: nn.Module) -> list[str]:
@@ -113,21 +123,20 @@ def last_affine(rate: nn.Module) -> list[str]:
     Raises:
         ValueError: if the rate has no such map, or its parameters have a part elsewhere as well.
     """
+    kind = type(rate).__name__
     found = _find(rate)
-    if found is None or is_parametrized(found):
+    if not isinstance(found, nn.Module) or is_parametrized(found):
         raise ValueError(
-            f"{type(rate).__name__} must be an nn.Sequential that ends in an affine map, or have a "
-            "method last_affine() that returns the module with its last weight and bias"
+            f"{kind} must be an nn.Sequential that ends in an affine map, or have a method "
+            "last_affine() that returns the module with its last weight and bias"
         )
-    own = dict(found.named_parameters(recurse=False))
-    names = [
-        name for name, one in rate.named_parameters() if any(one is mine for mine in own.values())
-    ]
-    uses = [one for _, one in rate.named_parameters(remove_duplicate=False)]
+    own = {id(one) for one in found._parameters.values() if one is not None}
+    names = [name for name, one in rate.named_parameters() if id(one) in own]
     if not own or len(names) != len(own):
-        raise ValueError(f"the last affine map of {type(rate).__name__} must have parameters")
-    if any(sum(one is mine for one in uses) > 1 for mine in own.values()):
-        raise ValueError(f"the last affine map of {type(rate).__name__} must share no parameters")
+        raise ValueError(f"the last affine map of {kind} must be a part of it with parameters")
+    uses = [id(one) for _, one in rate.named_parameters(remove_duplicate=False)]
+    if any(uses.count(one) > 1 for one in own):
+        raise ValueError(f"the last affine map of {kind} must share no parameters")
     return names
 
 
@@ -148,19 +157,20 @@ def before_batch_norms(rate: nn.Module) -> list[tuple[str, str]]:
             if last is not None and alone and module.running_mean is not None:
                 found.append((last, name))
             last = None
-        elif isinstance(module, AFFINE):
-            last = name if alone and not is_parametrized(module) else None
-        elif not isinstance(module, HOMOGENEOUS):
+        elif type(module) in AFFINE:
+            has_weights = module._parameters.get("weight") is not None
+            last = name if has_weights and alone else None
+        elif type(module) not in HOMOGENEOUS:
             last = None
     return found
 
 
 def _in_order(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
     """Yield the members of nested `nn.Sequential`s in the order in which they are called."""
-    if not isinstance(module, nn.Sequential):
+    members = _members(module)
+    if not members:
         yield name, module
-        return
-    for own, child in module._modules.items():  # named_children leaves out what comes twice
+    for own, child in module._modules.items() if members else ():
         if child is not None:
             yield from _in_order(child, f"{name}.{own}".removeprefix("."))
 
@@ -169,12 +179,20 @@ def _find(module: nn.Module) -> nn.Module | None:
     """Return the module of the last affine map, None if there is none."""
     told: Any = getattr(module, "last_affine", None)
     if told is not None:
-        found: nn.Module = told()
-        return found if found is module else _find(found)
-    if isinstance(module, AFFINE):
+        found = told if isinstance(told, nn.Module) else told()
+        inside = any(found is one for one in module.modules())
+        return found if not inside or found is module else _find(found) or found
+    if type(module) in AFFINE:
         return module
-    if isinstance(module, nn.Sequential):
-        for child in reversed(module):
-            if not isinstance(child, HOMOGENEOUS):
-                return _find(child)
+    for child in reversed(_members(module)):
+        if type(child) not in HOMOGENEOUS:
+            return _find(child)
     return None
+
+
+def _members(module: nn.Module) -> list[nn.Module]:
+    """Return the modules that an `nn.Sequential` calls one after another."""
+    if not isinstance(module, nn.Sequential) or type(module).forward is not nn.Sequential.forward:
+        return []
+    # named_children would leave out what comes twice.
+    return [child for child in module._modules.values() if child is not None]

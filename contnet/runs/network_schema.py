@@ -27,9 +27,6 @@ MOST_STEPS = 4096
 MOST_ADAPTIVE_STEPS = 2**16
 """The limit of an adaptive scheme's steps on an interval that a file may ask for."""
 
-MOST_FACTOR = 2**64
-"""The factor of steps or epsilon over all refinements."""
-
 MOST_TOGETHER = 2**18
 """Steps of an ODE block times the square of the nodes that make up theta at one time."""
 
@@ -67,11 +64,11 @@ DEPTH: dict[str, Rule] = {
 }
 
 FACTORS: dict[str, Rule] = {
-    "refined_by": integer(1, MOST_FACTOR),
-    "grown_by": integer(1, MOST_FACTOR),
+    "refined_by": integer(1, MOST_STEPS),
+    "grown_by": integer(1, MOST_STEPS),
 }
 
-DOUBLINGS: dict[str, Rule] = {"n_refined": integer(0, 64)}
+DOUBLINGS: dict[str, Rule] = {"n_refined": integer(0, 12)}
 """What earlier files have in place of the factors: refinements, each by the factor 2."""
 
 

@@ -57,19 +57,30 @@ class Growth:
             step: number of optimizer steps that are done.
             n_steps: number of steps of the run.
         """
+        # In a short run, a share near 1 would round to its end, when no step follows.
         due = [
-            n for share, n in zip(self.at, self.to, strict=True) if step >= round(share * n_steps)
+            n_basis
+            for share, n_basis in zip(self.at, self.to, strict=True)
+            if step >= min(round(share * n_steps), n_steps - 1)
         ]
         return due[-1] if due else 0
 
-    def steps_factor(self, basis: Basis) -> int:
-        """Return the factor of the steps of a block in a basis, over all refinements.
+    def n_doublings(self, refined_by: int) -> int:
+        """Return how many doublings at epochs are left once the steps were multiplied so."""
+        return max(0, len(self.epochs) - (refined_by.bit_length() - 1))
+
+    def steps_factor(self, basis: Basis, refined_by: int = 1) -> int:
+        """Return the factor of the steps of a block over the refinements that are left.
+
+        Args:
+            basis: the basis of the block.
+            refined_by: the factor by which earlier refinements have multiplied the steps.
 
         Raises:
             ValueError: if the basis cannot be refined so.
         """
         factor = 1
-        for n_basis in self.to or [None] * len(self.epochs):
+        for n_basis in self.to or [None] * self.n_doublings(refined_by):
             if n_basis is None or n_basis > basis.n_basis:
                 finer = basis.finer(n_basis)
                 factor *= basis.factor_to(finer)

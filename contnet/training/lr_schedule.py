@@ -81,7 +81,8 @@ def wsd(
     """Raise the rate, keep it stable, and reduce it to about 0 (Hu et al. 2024, MiniCPM, 4.2).
 
     The rate rises linearly over the share `warmup` of all steps, and falls over their last share
-    `decay`. Until the decay it is that of a longer run. So a run can be prolonged from there.
+    `decay`. In between it does not depend on the length of the run. So a run can be prolonged from
+    there.
 
     Args:
         optimizer: the optimizer, whose `lr` is the stable rate.

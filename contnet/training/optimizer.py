@@ -10,8 +10,11 @@ from torch.optim import Optimizer
 from contnet.ode.combination import weighted_sum
 from contnet.ode.refinement import Origin
 
-SCALES = {"exp_avg_sq", "max_exp_avg_sq", "exp_inf", "square_avg", "sum"}
-"""States of PyTorch's optimizers that hold the size of gradients, by which the step is divided."""
+SCALES = {"exp_avg_sq", "max_exp_avg_sq", "exp_inf", "square_avg", "acc_delta", "sum", "variance"}
+"""States of PyTorch's optimizers that hold sizes, of gradients or of steps."""
+
+COUNTS = {"step", "mu_product", "eta", "mu"}
+"""States that are equal for all parameters: functions of the number of steps."""
 
 
 def parameter_groups(network: nn.Module, *, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
@@ -71,8 +74,7 @@ def _summed(
         return summed
     total = sum(abs(weight) for weight in weights)
     for name, value in summed.items():
-        # The number of steps is equal in all states.
-        if isinstance(value, Tensor) and value.shape == shape and name != "step":
+        if isinstance(value, Tensor) and value.shape == shape and name not in COUNTS:
             own = [abs(weight) / total for weight in weights] if name in SCALES else weights
             summed[name] = weighted_sum([state[name] for state in states], own)
     return summed

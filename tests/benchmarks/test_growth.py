@@ -21,7 +21,7 @@ def test_a_plan_starts_from_the_last_checkpoint_that_it_shares_with_the_shallow_
     found = parsed(monkeypatch, tmp_path, "--epochs", "10", *grid)
     assert [one.side for one in found[:2]] == ["shallow", "deep"]
     starts = {one.side: one.start for one in found if "grow" in one.side}
-    branches = tmp_path / "shallow" / "0" / "branches"
+    branches = tmp_path / "shallow-decay-0.2" / "0" / "branches"
     assert starts == {
         "at 0.05, grow, decay 0.2 linear": None,
         "at 0.05, grow, decay 0.4 linear": None,
@@ -71,7 +71,7 @@ def test_a_row_holds_mean_and_deviation_over_seeds_and_the_time_by_arithmetic() 
 def test_the_study_trains_the_shallow_part_once_and_is_not_repeated(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    small = "dataset=digits model.alpha=2 dataset.val_size=0.2 logger=csv trainer.accelerator=cpu"
+    small = "dataset=digits model.alpha=2 logger=csv trainer.accelerator=cpu"
     options = [word for key in small.split() for word in ("--set", key)]
     grid = ["--at", "0.5", "--epsilon", "grow", "--epochs", "4", "--nodes", "2", "--rounds", "2"]
     files = ["--json", f"{tmp_path}/out.json", "--output", f"{tmp_path}/study"]
@@ -85,3 +85,27 @@ def test_the_study_trains_the_shallow_part_once_and_is_not_repeated(
     assert grown.splitlines()[1].startswith("2,")  # the third epoch is the first of its own
     growth.main()
     assert "seed 0" not in capfd.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["growth", *options, "--set", "optimizer.lr=0.01"])
+    with pytest.raises(SystemExit, match="error: --output must be another folder"):
+        growth.main()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--at 1.5", "--at must be shares between 0 and 1, got [1.5]"),
+        ("--decay 0", "--decay must be shares between 0 and 1, got [0.0]"),
+        ("--short 30", "--short must be fewer epochs than 30, got [30]"),
+        ("--epsilon shrink", "invalid choice: 'shrink'"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: str,
+    message: str,
+) -> None:
+    with pytest.raises(SystemExit):
+        parsed(monkeypatch, tmp_path, *arguments.split())
+    assert message in capsys.readouterr().err

@@ -44,6 +44,36 @@ def test_it_trains_refines_and_resumes_bit_for_bit(run: Run, two_blocks: tuple[s
     assert (found["n_basis"], found["n_time_steps"], found["scheme"]) == (2, 2, "midpoint")
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["refine.at=[0.5]", "refine.to=[4]", "refine.epsilon=grow"],
+            "refine.epsilon must be keep, got 'grow'; Sequential must be an nn.Sequential that",
+        ),
+        (
+            ["model.n_basis=3", "refine.at=[0.5]", "refine.to=[4]"],
+            "refine.to must be other numbers; piecewise_constant, 3 nodes can be refined to 6, 9,",
+        ),
+        (
+            ["model.n_basis=16", "model.basis=legendre", "refine.epochs=[1,2]"],
+            "refine.epochs must be fewer; n_basis must be at most 32 with the basis legendre",
+        ),
+        (
+            ["model.n_basis=4", "refine.at=[0.5]", "refine.to=[2]"],
+            "refine.to must be more nodes than the network has at the start, 4, got 2",
+        ),
+    ],
+)
+def test_a_growth_that_it_cannot_have_is_one_line_before_it_trains(
+    run: Run, two_blocks: tuple[str, ...], overrides: list[str], message: str
+) -> None:
+    code, _, err = run("train", *two_blocks, *overrides, "epochs=3", "hydra.run.dir=run")
+    assert (code, err.count("\n")) == (1, 1), err
+    assert message in err
+    assert not Path("run").exists()
+
+
 @pytest.mark.long
 def test_it_is_swept_projected_and_trains_on_from_its_projection(
     run: Run, two_blocks: tuple[str, ...]

@@ -155,16 +155,44 @@ def test_growing_keeps_the_logits_and_gives_epsilon_the_nodes(options: dict, sch
         for name, parameter in network.named_parameters():
             if name.endswith("scale"):  # SkipInit begins at 0
                 parameter.fill_(0.5)
+            if "nodes" in name and "conv1" in name:
+                parameter[0] *= 1e-3  # a channel whose variance is not large beside eps
     x = torch.randn(8, 3, 8, 8)
     network(x)
-    network.eval()
-    before = network(x)
+    in_training = copy.deepcopy(network)(x)
+    before = network.eval()(x)
     n_steps = network.blocks[0].n_time_steps
     network.refine(3 if options.get("basis") == "continuous_linear" else 4, grow=True)
     assert {block.epsilon for block in network.blocks} == {4.0}
     assert network.blocks[0].n_time_steps == 4 * n_steps
     network.set_manifestation(n_time_steps=n_steps)
     torch.testing.assert_close(network(x), before, rtol=1e-5, atol=1e-5)
+    resized = ContinuousNet(alpha=4, scheme=scheme, **options).eval()
+    depth_time(resized).resize(depth_time(network).depths)
+    resized.load_state_dict(network.state_dict())
+    assert torch.equal(resized(x), network(x))
+    if options.get("basis") != "legendre":  # whose norms were not refined for other statistics
+        torch.testing.assert_close(network.train()(x), in_training, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("basis", "eps"), [("piecewise_linear", 1e-5 / 4), ("legendre", 1e-5)])
+def test_a_grown_block_is_projected_and_loaded_with_the_eps_that_it_has(
+    basis: str, eps: float
+) -> None:
+    def rate() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.BatchNorm1d(4), nn.Linear(4, 4))
+
+    block = ODEBlock(rate)
+    block(torch.randn(8, 4))
+    block.refine(4, grow=True)
+    assert block.nodes[3][2].eps == pytest.approx(1e-5 / 4)
+    block.project(4, basis)
+    assert block.nodes[1][2].eps == pytest.approx(eps)
+    loaded = ODEBlock(rate, n_basis=2, basis=basis)
+    loaded.resize(basis, 4, 4, block.refined_by, block.grown_by)
+    loaded.load_state_dict(block.state_dict())
+    x = torch.randn(2, 4)
+    torch.testing.assert_close(loaded.eval()(x), block.eval()(x), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["post-activation", "pre-activation"])
@@ -202,10 +230,51 @@ def test_maps_before_batch_norms_are_found_where_a_sequence_says_so() -> None:
         nn.Sequential(linear, nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 4)),
         nn.Sequential(linear, nn.LayerNorm(4), nn.Linear(4, 4)),
         nn.Sequential(weight_norm(nn.Linear(4, 4)), nn.BatchNorm1d(4), nn.Linear(4, 4)),
+        nn.Sequential(linear, nn.GroupNorm(2, 4, affine=False), nn.BatchNorm1d(4), linear),
+        Skipping(linear, nn.BatchNorm1d(4), nn.Linear(4, 4)),
         Smooth(),
     ]
     found = [before_batch_norms(rate) for rate in rates]
-    assert found == [[("0", "2")], [("0.0", "1")], [], [], [], [], [], [], []]
+    assert found == [[("0", "2")], [("0.0", "1")], *[[]] * 9]
+
+
+class Skipping(nn.Sequential):
+    """A sequence with another way around it: what divides its last map does not divide it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)
+
+
+class Standardised(nn.Linear):
+    """A linear layer that does not multiply by its weight, but by its weight's direction."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, nn.functional.normalize(self.weight), self.bias)
+
+
+class Named(nn.Module):
+    """A rate whose last affine map has that name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last_affine = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last_affine(torch.tanh(x))
+
+
+class Wrong(nn.Module):
+    """A rate that says that its last map is another module, which is none of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def last_affine(self) -> nn.Module:
+        return nn.Sequential(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
 
 
 class Own(nn.Module):
@@ -232,6 +301,7 @@ def tied() -> nn.Module:
     [
         (Own, ["out.weight", "out.bias"]),
         (lambda: nn.Linear(4, 4, bias=False), ["weight"]),
+        (Named, ["last_affine.weight", "last_affine.bias"]),
         (lambda: nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Dropout()), ["0.weight", "0.bias"]),
         (lambda: nn.Sequential(nn.Tanh(), nn.Sequential(Own(), nn.Identity())), None),
     ],
@@ -248,8 +318,14 @@ def test_the_last_affine_map_is_found(rate: type, names: list[str] | None) -> No
         (lambda: nn.Sequential(nn.Linear(4, 4), nn.Tanh()), "Sequential must be an nn.Sequential"),
         (lambda: nn.Sequential(), "Sequential must be an nn.Sequential that ends in an affine map"),
         (lambda: weight_norm(nn.Linear(4, 4)), "must be an nn.Sequential that ends in an affine"),
-        (lambda: nn.BatchNorm1d(4, affine=False), "of BatchNorm1d must have parameters"),
+        (
+            lambda: nn.BatchNorm1d(4, affine=False),
+            "of BatchNorm1d must be a part of it with parameters",
+        ),
         (tied, "the last affine map of Sequential must share no parameters"),
+        (Wrong, "the last affine map of Wrong must be a part of it with parameters"),
+        (lambda: Standardised(4, 4), "Standardised must be an nn.Sequential that ends in an"),
+        (lambda: Skipping(nn.Linear(4, 4)), "Skipping must be an nn.Sequential that ends in an"),
     ],
 )
 def test_a_rate_without_a_last_affine_map_is_told(rate: type, message: str) -> None:

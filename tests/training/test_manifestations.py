@@ -60,7 +60,7 @@ def test_manifestations_are_drawn_as_often_as_their_cost_and_their_steps_say(
     assert ((counts / n_draws - expected).abs() < 4 * deviations).all()
 
 
-def test_a_refinement_doubles_the_steps_of_every_manifestation() -> None:
+def test_a_refinement_multiplies_the_steps_of_every_manifestation() -> None:
     members = random().members(refined_by=4)
     assert [one.n_time_steps for one in members] == [4, 8, 16, 4, 8]
     assert (cheapest(members), finest(members)) == (members[0], members[-1])

@@ -30,7 +30,7 @@ def test_norms_biases_and_factors_can_be_spared_weight_decay() -> None:
         assert torch.equal(parameter, before[names[id(parameter)]])
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adamw", "amsgrad", "adamax", "rmsprop"])
+@pytest.mark.parametrize("kind", ["sgd", "adamw", "amsgrad", "adamax", "nadam", "rmsprop"])
 def test_velocities_are_divided_like_the_parameters_that_grow_and_sizes_of_gradients_are_not(
     kind: str,
 ) -> None:
@@ -39,9 +39,10 @@ def test_velocities_are_divided_like_the_parameters_that_grow_and_sizes_of_gradi
         "adamw": torch.optim.AdamW,
         "amsgrad": partial(torch.optim.AdamW, amsgrad=True),
         "adamax": torch.optim.Adamax,
+        "nadam": torch.optim.NAdam,
         "rmsprop": partial(torch.optim.RMSprop, momentum=0.9),
     }[kind]
-    network = ContinuousNet(alpha=2)
+    network = ContinuousNet(alpha=2, use_skipinit=True)
     optimizer = make(network.parameters(), lr=0.01)
     network(torch.randn(4, 3, 8, 8)).square().sum().backward()
     optimizer.step()
@@ -52,7 +53,7 @@ def test_velocities_are_divided_like_the_parameters_that_grow_and_sizes_of_gradi
     for name, parameter in network.named_parameters():
         old = re.sub(r"nodes\.\d", "nodes.0", name)
         # The last affine map, and those before a batch norm.
-        divisors = {".bn2.": 4, ".conv1.": 2, ".conv2.": 2}
+        divisors = {".skipinit.": 4, ".conv1.": 2, ".conv2.": 2}
         divisor = next((n for part, n in divisors.items() if ".nodes." in name and part in name), 1)
         torch.testing.assert_close(parameter.data, values[old] / divisor)
         for key, value in before[old].items():

@@ -22,8 +22,8 @@ from torch.optim import Optimizer
 
 from contnet import arguments
 from contnet.data.randomness import keyed_generator
-from contnet.errors import ConfigError
 from contnet.metrics import Score, n_parameters
+from contnet.ode.block import ODEBlock
 from contnet.ode.depth_time import DepthTime, depth_time
 from contnet.training.callbacks.averaging import ExponentialAverage
 from contnet.training.growth import Growth
@@ -66,8 +66,6 @@ class DepthRefinement(Callback):
 
     Raises:
         ValueError: if an argument is out of range.
-        ConfigError: at the start of a training, if the network of a checkpoint cannot be refined
-            so.
     """
 
     def __init__(
@@ -94,11 +92,6 @@ class DepthRefinement(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         # Not earlier: counting the steps sets up the loader, which must have been resumed by then.
         self._n_steps = int(trainer.estimated_stepping_batches)
-        for block in _depth_of(pl_module.network).blocks if self.growth.to else ():
-            try:
-                self.growth.steps_factor(block.basis)
-            except ValueError as error:
-                raise ConfigError(f"refine.to must suit the checkpoint: {error}") from error
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         depth = _depth_of(pl_module.network)
@@ -122,10 +115,13 @@ class DepthRefinement(Callback):
         averages = [one for one in callbacks if isinstance(one, ExponentialAverage)]
         for network in (pl_module.network, *(one.network for one in averages)):
             refined = _depth_of(network)
+            blocks = [one for one in refined.blocks if n_basis is None or one.n_basis < n_basis]
             origins = refined.refine(n_basis, grow=self.epsilon == "grow")
             if self.variance:
-                key = self.seed, trainer.current_epoch, refined.refined_by
-                perturb(refined, self.variance, keyed_generator(*key))
+                factor = max(block.refined_by for block in blocks)
+                perturb(
+                    blocks, self.variance, keyed_generator(self.seed, trainer.global_step, factor)
+                )
             pl_module.provide_statistics(network)
             if network is pl_module.network:
                 for optimizer in trainer.optimizers:
@@ -150,9 +146,9 @@ class DepthRefinement(Callback):
         return score.accuracy.compute().item()
 
     def _report(self, trainer: Trainer, before: Snapshot, after: Snapshot) -> None:
-        step = f", step {trainer.global_step}" if self.growth.at else ""
+        at = f"step {trainer.global_step}" if self.growth.at else f"epoch {trainer.current_epoch}"
         line = (
-            f"epoch {trainer.current_epoch}{step}: refined {before.nodes} -> {after.nodes}, "
+            f"{at}: refined {before.nodes} -> {after.nodes}, "
             f"{before.n_parameters:,} -> {after.n_parameters:,} parameters, "
             f"{self.probe_name} {before.accuracy:.4f} -> {after.accuracy:.4f}"
         )
@@ -169,17 +165,17 @@ def _depth_of(network: nn.Module) -> DepthTime:
     return found
 
 
-def perturb(depth: DepthTime, variance: float, generator: torch.Generator) -> None:
+def perturb(blocks: Iterable[ODEBlock], variance: float, generator: torch.Generator) -> None:
     """Multiply weights and biases of the convolutions in ODE blocks by 1 + variance N(0, 1)."""
     with torch.no_grad():
-        for parameter in _convolution_parameters(depth):
+        for parameter in _convolution_parameters(blocks):
             # Drawn on the CPU: equal numbers on every device and in every process.
             noise = torch.randn(parameter.shape, generator=generator)
             parameter.mul_((1 + variance * noise).to(parameter))
 
 
-def _convolution_parameters(depth: DepthTime) -> Iterable[nn.Parameter]:
-    for block in depth.blocks:
+def _convolution_parameters(blocks: Iterable[ODEBlock]) -> Iterable[nn.Parameter]:
+    for block in blocks:
         for module in block.nodes.modules():
             if isinstance(module, nn.Conv2d):
                 yield from module.parameters()

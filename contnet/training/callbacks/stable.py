@@ -13,8 +13,8 @@ from contnet.training.schedulers import WarmupStableDecay
 class StableCheckpoint(Checkpoint):
     """Saves the state of a run before its learning rate begins to fall.
 
-    A longer run has the same rate up to there. So it can start from this checkpoint. With another
-    schedule than `wsd` nothing is saved.
+    After its warmup, a longer run has the same rate up to there. So it can start from this
+    checkpoint. With another schedule than `wsd` nothing is saved.
 
     Args:
         dirpath: folder of the checkpoint.

@@ -97,8 +97,8 @@ def test_noise_multiplies_the_convolutions_of_nodes_alone_and_follows_from_its_s
         for p in network.parameters():
             p.fill_(2.0)
     again = copy.deepcopy(network)
-    perturb(network, 0.1, torch.Generator().manual_seed(5))
-    perturb(again, 0.1, torch.Generator().manual_seed(5))
+    perturb(network.blocks, 0.1, torch.Generator().manual_seed(5))
+    perturb(again.blocks, 0.1, torch.Generator().manual_seed(5))
     for (name, p), other in zip(network.named_parameters(), again.parameters(), strict=True):
         assert torch.equal(p, other)
         if ".nodes." in name and ".conv" in name:
