@@ -3,10 +3,11 @@
     python -m benchmarks.growth --set dataset=image_folder --set dataset.root=path/to/cifar10
     python -m benchmarks.growth --at 0.5 0.7 0.8 --epsilon keep grow --seeds 0 1 2
 
-Every plan of the grid (when x scale of epsilon x decay x shape of the decay) is a training of
-`experiment=cifar10/grown`. The shallow part is trained once for each seed: a plan starts from the
-last checkpoint that it shares with the shallow network. Beside them stand networks that have all
-nodes from the start, for the whole run and for shorter ones, because a shorter run saves time too.
+Every plan of the grid (when x how far x scale of epsilon x decay x shape of the decay) is a
+training of `experiment=cifar10/grown`. The shallow part is trained once for each seed: a plan
+starts from the last checkpoint that it shares with the shallow network. Beside them stand networks
+that do not grow: with all nodes, for the whole run and for shorter ones, and with fewer nodes. They
+save time, too.
 
 A finished run is not repeated, and a stopped one resumes from its last checkpoint, so the same
 command resumes the whole study. It leaves `growth.csv`, `growth.json` and `growth.png`.
@@ -29,9 +30,10 @@ from torch import nn
 
 import contnet
 from benchmarks.growth_picture import draw
-from benchmarks.growth_runs import Plan, Training, deep, grown, shallow
-from benchmarks.measure import in_turns, parser, write
+from benchmarks.growth_runs import Plan, Training, grown, shallow, throughout
+from benchmarks.measure import in_turns, parser, ratio, write
 from contnet.errors import ConfigError
+from contnet.ode.depth_time import depth_time
 from contnet.runs.tables import write_csv
 from contnet.training.schedulers import DECAYS
 
@@ -40,7 +42,12 @@ def parse() -> argparse.Namespace:
     made = parser(__doc__, "growth", rounds=15)
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     made.add_argument("--at", nargs="+", type=float, default=[0.5, 0.7, 0.8])
-    made.add_argument("--nodes", type=int, default=8, help="nodes of every ODE block at the end")
+    made.add_argument(
+        "--to", nargs="+", type=int, default=[8], help="nodes of every block at the end"
+    )
+    made.add_argument(
+        "--throughout", nargs="*", type=int, default=[], help="nodes of networks that do not grow"
+    )
     scales = ["keep", "grow"]
     made.add_argument("--epsilon", nargs="+", default=scales, choices=scales)
     made.add_argument("--decay", nargs="+", type=float, default=[0.2])
@@ -66,7 +73,10 @@ def parse() -> argparse.Namespace:
             made.error(f"--{name} must be shares between 0 and 1, got {values}")
     if not all(0 < epochs < options.epochs for epochs in options.short):
         made.error(f"--short must be fewer epochs than {options.epochs}, got {options.short}")
-    for name in ("at", "epsilon", "decay", "shape", "short", "seeds"):
+    if not all(n > 1 for n in [*options.to, *options.throughout]):
+        made.error(f"--to and --throughout must be more than 1, got {options.to}")
+    options.throughout = [n for n in options.throughout if n != max(options.to)]
+    for name in ("at", "to", "throughout", "epsilon", "decay", "shape", "short", "seeds"):
         setattr(options, name, list(dict.fromkeys(getattr(options, name))))
     return options
 
@@ -81,35 +91,40 @@ def trainings(options: argparse.Namespace) -> list[Training]:
         *options.overrides,
     ]
     plans = [
-        Plan(at, epsilon, decay, shape, tuple(more))
+        Plan(at, to, epsilon, decay, shape, tuple(more))
         for more in ([], *options.also)
-        for at, epsilon, decay, shape in product(
-            options.at, options.epsilon, options.decay, options.shape
+        for at, to, epsilon, decay, shape in product(
+            options.at, options.to, options.epsilon, options.decay, options.shape
         )
     ]
-    least = min(options.decay)
+    epochs, out = options.epochs, options.output
+    decay = f"lr_schedule.decay={options.decay[0]}"
     found = []
     for seed in options.seeds:
-        parent = shallow(common, options.epochs, least, seed, options.output)
+        parent = shallow(common, epochs, min(options.decay), seed, out)
+        deepest = max(options.to)
+        others = [(n, epochs) for n in (deepest, *options.throughout)]
+        others += [(deepest, fewer) for fewer in options.short]
         found.append(parent)
-        for epochs in [options.epochs, *options.short]:
-            of = options.epochs
-            found.append(deep(common, options.nodes, epochs, of, seed, options.output))
-        for plan in plans:
-            found.append(grown(common, plan, options.nodes, options.epochs, parent))
+        found += [throughout([*common, decay], n, of, epochs, seed, out) for n, of in others]
+        found += [grown(common, plan, epochs, parent, out) for plan in plans]
     return found
 
 
 class Step:
-    """A training step of the network of a run, in float32 on random images of its size.
+    """A training step of a network, in float32 on random images of its size.
 
     Args:
-        folder: the folder of the run.
+        folder: the folder of a run with one node.
+        n_basis: the nodes that the network is refined to.
         device: the type of the device.
     """
 
-    def __init__(self, folder: Path, device: str) -> None:
+    def __init__(self, folder: Path, n_basis: int, device: str) -> None:
         made = contnet.load(folder)
+        depth = depth_time(made.network)
+        assert depth is not None
+        depth.refine(n_basis)
         layout = torch.channels_last
         self.network = made.network.to(device).to(memory_format=layout).train()
         images = torch.randn(128, *made.preprocessing.shape, device=device)
@@ -123,22 +138,32 @@ class Step:
         self.optimizer.step()
 
 
-def relative_time(training: Training, shallow_over_deep: float) -> float:
-    """Return the time of a training over that of the deep network for the whole run."""
-    return training.share * (training.at * shallow_over_deep + 1 - training.at)
+def relative_steps(found: Sequence[Training], rounds: int, device: str) -> dict[int, float]:
+    """Return the time of a step at each number of nodes, over that at the largest."""
+    folder = found[0].folder
+    nodes = sorted({n for training in found for _, n in training.phases})
+    sides = {str(n): Step(folder, n, device) for n in nodes}
+    seconds = in_turns(sides, rounds, device)
+    return {n: ratio(seconds[str(n)], seconds[str(nodes[-1])])["median"] for n in nodes}
+
+
+def relative_time(training: Training, steps: dict[int, float]) -> float:
+    """Return the time of a training over that of the deepest network for the whole run."""
+    return sum(share * steps[n] for share, n in training.phases)
 
 
 def table(
-    found: Sequence[tuple[Training, dict[str, Any]]], shallow_over_deep: float, *, test: bool
+    found: Sequence[tuple[Training, dict[str, Any]]], steps: dict[int, float], *, test: bool
 ) -> list[dict[str, Any]]:
     """Return one row for each side of the study, with mean and standard deviation over seeds."""
     sides: dict[tuple[str, float], list[tuple[Training, dict[str, Any]]]] = {}
     for training, result in found:
-        sides.setdefault((training.side, training.share), []).append((training, result))
+        share = sum(share for share, _ in training.phases)
+        sides.setdefault((training.side, round(share, 9)), []).append((training, result))
     rows = []
     for (side, share), members in sides.items():
-        row: dict[str, Any] = {"side": side, "share": share, "at": members[0][0].at}
-        row["relative_time"] = relative_time(members[0][0], shallow_over_deep)
+        row: dict[str, Any] = {"side": side, "share": share}
+        row["relative_time"] = relative_time(members[0][0], steps)
         for name in ("val_accuracy", "test_accuracy") if test else ("val_accuracy",):
             values = [result[name] for _, result in members]
             row[name] = statistics.mean(values)
@@ -154,28 +179,19 @@ def main() -> None:
         found = [(training, training.train()) for training in trainings(options)]
     except ConfigError as error:
         sys.exit(f"error: {error}")
-    by_side = {training.side: training.folder for training, _ in reversed(found)}
-    seconds = in_turns(
-        {side: Step(by_side[side], options.device) for side in ("shallow", "deep")},
-        options.rounds,
-        options.device,
-    )
-    ratio = statistics.median(
-        a / b for a, b in zip(seconds["shallow"], seconds["deep"], strict=True)
-    )
-    rows = table(found, ratio, test=options.test)
+    steps = relative_steps([training for training, _ in found], options.rounds, options.device)
+    rows = table(found, steps, test=options.test)
     write_csv(options.output / "growth.csv", rows)
     draw(rows, options.output / "growth.png", test=options.test)
     name = "test_accuracy" if options.test else "val_accuracy"
     for row in rows:
         spread = row[f"{name}_std"]
         shown = f"{100 * row[name]:.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else "")
-        side = row["side"] + (
-            f" for {row['epochs']:.2f} of the epochs" if row["epochs"] < 1 else ""
-        )
+        side = row["side"] + (f", {row['share']:.2f} of the epochs" if row["share"] < 1 else "")
         print(f"{row['relative_time']:.3f} of the time  {shown:>14} %  {side}")
-    print(f"a step of the shallow network over one of the deep network: {ratio:.3f}")
-    result = {"rows": rows, "shallow_over_deep": ratio, "overrides": options.overrides}
+    for n, step in steps.items():
+        print(f"a step with {n} nodes takes {step:.3f} of the time of one with {max(steps)}")
+    result = {"rows": rows, "relative_steps": steps, "overrides": options.overrides}
     write(options.output / "growth.json", result, options.device)
 
 

@@ -23,12 +23,12 @@ def draw(rows: Sequence[dict[str, Any]], path: Path, *, test: bool) -> None:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
         axes = figure.add_subplot()
-        whole = next(row for row in rows if row["side"] == "deep" and row["share"] == 1)
+        whole = max(rows, key=lambda row: row["relative_time"])
         spread = whole[f"{name}_std"] or 0
         axes.axhspan(whole[name] - spread, whole[name] + spread, color=COLOURS[0], alpha=0.12)
         kinds: dict[str, list[dict[str, Any]]] = {}
         for row in rows:
-            kinds.setdefault(_kind(row["side"]), []).append(row)
+            kinds.setdefault(_kind(row), []).append(row)
         for i, (kind, members) in enumerate(kinds.items()):
             line = "-" if len(members) > 1 else ""
             axes.errorbar(
@@ -42,19 +42,23 @@ def draw(rows: Sequence[dict[str, Any]], path: Path, *, test: bool) -> None:
                 linewidth=1,
                 capsize=2,
             )
-        axes.set_xlabel("time of the training, relative to all nodes from the start")
+        for row in rows:
+            if row["side"].endswith("throughout") and row["share"] == 1:
+                text = row["side"].removesuffix(" throughout")
+                place = (row["relative_time"], row[name])
+                axes.annotate(text, place, (4, -11), textcoords="offset points", fontsize=8)
+        axes.set_xlabel("time of the training, relative to that with the most nodes throughout")
         axes.set_ylabel(f"{'test' if test else 'validation'} accuracy in %")
         axes.yaxis.set_major_formatter(PERCENT)
-        axes.set_xlim(0, 1.05)
+        axes.set_xlim(0, 1.12)
         axes.legend(loc="lower right")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(saved(figure, "png"))
 
 
-def _kind(side: str) -> str:
-    """Return what the points of a line have in common: all but when the network grows."""
-    if side == "deep":
-        return "all nodes from the start, fewer epochs to the left"
-    if side == "shallow":
-        return "one node throughout"
-    return "grown, " + side.partition(", ")[2]
+def _kind(row: dict[str, Any]) -> str:
+    """Return what the points of a line have in common."""
+    side: str = row["side"]
+    if not side.endswith("throughout"):  # all but when the network grows
+        return "refined " + side.partition(", ")[2]
+    return "the same nodes throughout" if row["share"] == 1 else f"{side}, fewer epochs"

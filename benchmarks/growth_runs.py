@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Plan:
 
     Args:
         at: the share of the run at which it grows.
+        to: the nodes that it grows to.
         epsilon: `keep` or `grow`.
         decay: the share of the run over which the learning rate falls.
         shape: the shape of that fall.
@@ -35,13 +36,14 @@ class Plan:
     """
 
     at: float
+    to: int
     epsilon: str
     decay: float
     shape: str
     more: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        name = f"at {self.at:g}, {self.epsilon}, decay {self.decay:g} {self.shape}"
+        name = f"at {self.at:g}, to {self.to}, {self.epsilon}, decay {self.decay:g} {self.shape}"
         return " ".join([name, *self.more])
 
 
@@ -50,22 +52,20 @@ class Training:
     """One run in a folder of its own.
 
     Args:
-        side: `deep`, `shallow` or the plan of a grown network, as text.
+        side: the plan of a grown network as text, or the nodes of one that does not grow.
         seed: the seed.
         folder: the folder of the run.
         overrides: its overrides.
         start: the checkpoint that it starts from, if it starts from one.
-        share: share of the epochs of the grid that it takes.
-        at: the share of the run that is shallow.
+        phases: pairs of a share of the epochs of the grid, and the nodes in this time.
     """
 
     side: str
     seed: int
     folder: Path
     overrides: list[str]
+    phases: tuple[tuple[float, int], ...]
     start: Path | None = None
-    share: float = 1.0
-    at: float = 0.0
 
     def train(self) -> dict[str, Any]:
         """Train to the end, unless that is done, and return the result.
@@ -95,8 +95,10 @@ class Training:
             )
 
 
-def deep(common: list[str], n_basis: int, epochs: int, of: int, seed: int, out: Path) -> Training:
-    """Return the training of a network that has all its nodes from the start.
+def throughout(
+    common: list[str], n_basis: int, epochs: int, of: int, seed: int, out: Path
+) -> Training:
+    """Return the training of a network that has as many nodes from start to end.
 
     Args:
         common: overrides of all trainings.
@@ -107,40 +109,41 @@ def deep(common: list[str], n_basis: int, epochs: int, of: int, seed: int, out: 
         out: the folder of the study.
     """
     overrides = [*common, f"model.initial_time_d={n_basis}", f"epochs={epochs}"]
-    name = f"deep-{n_basis}-{epochs}"
-    return Training("deep", seed, out / name / str(seed), overrides, share=epochs / of)
+    folder = out / f"{n_basis}-throughout-{epochs}" / str(seed)
+    side = f"{n_basis} node{'s' * (n_basis > 1)} throughout"
+    return Training(side, seed, folder, overrides, ((epochs / of, n_basis),))
 
 
 def shallow(common: list[str], epochs: int, decay: float, seed: int, out: Path) -> Training:
-    """Return the training of a network that stays shallow, and keeps a checkpoint every epoch."""
-    folder = out / f"shallow-decay-{decay:g}" / str(seed)
-    keep = CHECKPOINTS.format(folder=(folder / BRANCHES).resolve())
-    overrides = [*common, f"epochs={epochs}", f"lr_schedule.decay={decay}", keep]
-    return Training("shallow", seed, folder, overrides, at=1.0)
+    """Return the training of one node throughout, which keeps a checkpoint after every epoch."""
+    made = throughout(common, 1, epochs, epochs, seed, out / f"decay-{decay:g}")
+    keep = CHECKPOINTS.format(folder=(made.folder / BRANCHES).resolve())
+    return replace(made, overrides=[*made.overrides, f"lr_schedule.decay={decay}", keep])
 
 
-def grown(common: list[str], plan: Plan, n_basis: int, epochs: int, parent: Training) -> Training:
+def grown(common: list[str], plan: Plan, epochs: int, parent: Training, out: Path) -> Training:
     """Return the training of a network that grows, from the last checkpoint before its plan parts.
 
     Args:
         common: overrides of all trainings.
-        plan: when it grows, and how.
-        n_basis: the nodes that it grows to.
+        plan: when it grows, how far, and how.
         epochs: length of the run.
         parent: the shallow training, whose learning rate is stable for as long as that of any plan.
+        out: the folder of the study.
     """
     shared = math.floor(round(epochs * min(plan.at, 1 - plan.decay), 9))
     start = parent.folder / BRANCHES / f"{shared - 1}.ckpt" if shared else None
     overrides = [
         *common,
+        "model.initial_time_d=1",
         f"epochs={epochs}",
         f"refine.at=[{plan.at}]",
-        f"refine.to=[{n_basis}]",
+        f"refine.to=[{plan.to}]",
         f"refine.epsilon={plan.epsilon}",
         f"lr_schedule.decay={plan.decay}",
         f"lr_schedule.shape={plan.shape}",
         *plan.more,
     ]
     name = str(plan).replace(", ", "_").replace(" ", "-").replace("=", "-")
-    folder = parent.folder.parents[1] / name / str(parent.seed)
-    return Training(str(plan), parent.seed, folder, overrides, start, at=plan.at)
+    phases = ((plan.at, 1), (1 - plan.at, plan.to))
+    return Training(str(plan), parent.seed, out / name / str(parent.seed), overrides, phases, start)
