@@ -23,6 +23,8 @@ from benchmarks.gpu.parts import PARTS
 from benchmarks.gpu.running import run_all
 from benchmarks.gpu.settings import Settings
 
+MOST_MINUTES = 24 * 60
+
 VERDICTS = {True: "yes", False: "NO", None: ""}
 
 
@@ -53,12 +55,20 @@ def parse() -> argparse.Namespace:
     unknown = [name for name in arguments.parts if name not in names]
     if unknown:
         parser.error(f"PART must be one of {', '.join(names)}, got {unknown[0]}")
-    if not arguments.budget_minutes > 0:
-        parser.error(f"--budget-minutes must be greater than 0, got {arguments.budget_minutes:g}")
+    if not 0 < arguments.budget_minutes < MOST_MINUTES:
+        parser.error(
+            f"--budget-minutes must be greater than 0 and less than {MOST_MINUTES}, "
+            f"got {arguments.budget_minutes:g}"
+        )
+    if arguments.output.exists() and not arguments.output.is_dir():
+        parser.error(f"--output must be a folder, got the file {arguments.output}")
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device must be cpu where PyTorch finds no GPU of CUDA, got cuda")
-    if arguments.images is not None and not (arguments.images / "train").is_dir():
-        parser.error(f"--images must be a folder with train/ and test/, got {arguments.images}")
+    images = arguments.images
+    if images is not None and not all((images / name).is_dir() for name in ("train", "test")):
+        parser.error(f"--images must be a folder with train/ and test/, got {images}")
+    if images is not None and arguments.quick:
+        parser.error("--images must be left out with --quick, which trains no whole row")
     return arguments
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from benchmarks.gpu import correctness, graphs, record, running, steps, synchronisation, training
 from benchmarks.gpu.__main__ import holds, table
+from benchmarks.gpu.__main__ import main as kit_main
 from benchmarks.gpu.images import loader_on_device, synthetic
 from benchmarks.gpu.outcome import Line, Outcome, at_least, at_most, none_of
 from benchmarks.gpu.parts import PARTS, Part
@@ -363,3 +364,42 @@ runpy.run_module("benchmarks.gpu", run_name="__main__", alter_sys=True)
             assert read(tmp_path / f"{part.name}.json") == parts[part.name]
             assert f"{part.name} ..." in done.stdout
     assert "needs CUDA" in done.stdout
+
+
+def kit(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu", "--device", "cpu", "--quick", *arguments])
+    kit_main()
+
+
+def test_the_command_runs_parts_and_does_not_repeat_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    chosen = ("other-graphs", "steps", "epochs", "row-euler", "batches")
+    kit(monkeypatch, *chosen, "--output", str(tmp_path))
+    first = capfd.readouterr().out
+    assert all(f"{name} ..." in first for name in chosen)
+    parts = read(tmp_path / "summary.json")["parts"]
+    assert all(one["lines"] for one in parts.values())
+    kit(monkeypatch, *chosen, "--output", str(tmp_path))
+    assert "..." not in capfd.readouterr().out
+    assert read(tmp_path / "summary.json")["parts"] == parts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--budget-minutes", "inf"), "--budget-minutes must be greater than 0 and less than"),
+        (("--output", __file__), "--output must be a folder, got the file"),
+        (("--images", "tests"), "--images must be a folder with train/ and test/, got tests"),
+        (("nothing",), "PART must be one of"),
+    ],
+)
+def test_a_command_that_cannot_be_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    with pytest.raises(SystemExit):
+        kit(monkeypatch, *arguments)
+    assert message in capsys.readouterr().err
