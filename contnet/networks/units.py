@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from contnet import arguments
+from contnet.networks.held_norm import HeldBatchNorm2d
 
 ONEDNN_BLOCK = 16
 """Channels in a block of oneDNN's 1x1 convolution on a CPU with AVX-512; 8 on others."""
@@ -66,18 +67,6 @@ class SkipInit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * x
-
-
-class HeldBatchNorm2d(nn.BatchNorm2d):
-    """A batch norm that a network holds, counts and saves, but does not apply: x -> x."""
-
-    def __init__(self, num_features: int) -> None:
-        super().__init__(num_features)
-        # DistributedDataParallel would wait for gradients that never come.
-        self.requires_grad_(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x
 
 
 class ResidualUnit(nn.Sequential):
