@@ -61,7 +61,8 @@ class ContinuousNet(nn.Module):
             residual.
         stitch: false leaves out the first stitch and makes the others strided 1x1 convolutions.
         stitch_norm: `both` applies the two batch norms of a stitch's residual. `first` holds the
-            second one without applying it; the units must then be post-activation.
+            second one without applying it; the units must then be post-activation, and `stitch`
+            true. It changes nothing where `batch_norm` is false.
         activation_before_conv: pre-activation units, and a batch norm before the pooling.
         widen_factor: factor of the channels of the segments, but not of the stem. If it is given,
             the first stitch is left out where it widens nothing.
@@ -108,8 +109,10 @@ class ContinuousNet(nn.Module):
         epsilon = float(initial_time_d) if time_epsilon is None else time_epsilon
         arguments.number("time_epsilon", epsilon, minimum=0, exclusive=True)
         unit = make_unit(batch_norm, use_skipinit, activation_before_conv)
-        stitch_unit = partial(unit, last_norm=_applies_both(stitch_norm, activation_before_conv))
-        residual = stitch_unit if arguments.boolean("stitch", stitch) else None
+        stitch_unit = partial(
+            unit, last_norm=_applies_both(stitch_norm, stitch, activation_before_conv)
+        )
+        residual = stitch_unit if stitch else None
         widths = _widths(alpha, widen_factor)
 
         self.stem = make_stem(in_channels, alpha, batch_norm=batch_norm)
@@ -231,11 +234,16 @@ class WideContinuousNet(ContinuousNet):
         )
 
 
-def _applies_both(stitch_norm: str, activation_before_conv: bool) -> bool:
+def _applies_both(stitch_norm: str, stitch: bool, activation_before_conv: bool) -> bool:
     """Return True if the stitches apply both of their batch norms."""
     arguments.one_of("stitch_norm", stitch_norm, ("both", "first"))
+    has_residuals = arguments.boolean("stitch", stitch)
     if stitch_norm == "first" and activation_before_conv:
         raise ValueError("stitch_norm must be both with activation_before_conv=true, got 'first'")
+    if stitch_norm == "first" and not has_residuals:
+        raise ValueError(
+            "stitch_norm must be both with stitch=false, which leaves no norm to hold, got 'first'"
+        )
     return stitch_norm == "both"
 
 

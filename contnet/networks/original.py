@@ -23,6 +23,7 @@ from contnet.networks.original_names import (
     place_in_wide_resnet,
     shape_of,
 )
+from contnet.networks.original_types import check_types
 from contnet.networks.residual import ResNet, WideResNet
 from contnet.networks.units import SkipInit
 from contnet.ode.schemes import AdaptiveScheme, Scheme
@@ -44,9 +45,17 @@ def from_original_state_dict(
 ) -> nn.Module:
     """Return the network of a state dict of the original code, with its weights and statistics.
 
-    It is a `ContinuousNet`, `WideContinuousNet`, `ResNet` or `WideResNet` in evaluation mode, and
-    computes what the original's network computes. Its kind and sizes are read from the names and
-    shapes of the tensors. No tensor holds the other arguments; ResNets do without them.
+    It is a `ContinuousNet`, `WideContinuousNet`, `ResNet` or `WideResNet` in evaluation mode. Its
+    kind and sizes are read from the names and shapes of the tensors. No tensor holds the other
+    arguments, of which ResNets have none.
+
+    A ResNet computes what the original's computes. A continuous network does where the original
+    looks up the right intervals: in float64 with K up to 13 nodes and one step on each of them, and
+    with some larger K. In float32, in which the original ran, it looks up wrong ones with K = 3, 6,
+    7, 11 to 15 and others, and with RK4 for every K but 1. This network has the right ones.
+
+    The factors of SkipInit in pre-activation stitches, which the original does not apply, are fixed
+    at 1: they have no gradient.
 
     Args:
         state_dict: the tensors by the original's names.
@@ -57,7 +66,8 @@ def from_original_state_dict(
 
     Raises:
         ValueError: if tensors are missing, have other shapes or belong to no network of the
-            original, or an argument is out of range.
+            original, a tensor is not dense or has another type than the others or than weights
+            have, an argument is out of range, or one is given for a ResNet.
     """
     tensors = _checked(state_dict)
     network: nn.Module
@@ -71,6 +81,13 @@ def from_original_state_dict(
     elif "layer1.0.conv1.weight" in tensors:
         is_wide = "linear.weight" in tensors
         network = (_wide_resnet if is_wide else _resnet)(tensors)
+        _check_left_out(
+            type(network).__name__,
+            scheme=(scheme, "euler"),
+            n_time_steps_per=(n_time_steps_per, 1),
+            initial_time_d=(initial_time_d, None),
+            time_epsilon=(time_epsilon, None),
+        )
         place = place_in_wide_resnet if is_wide else place_in_resnet
     else:
         raise ValueError(
@@ -96,9 +113,19 @@ def _checked(state_dict: Any) -> StateDict:
             "state_dict must be tensors by name, as torch.load(..., weights_only=True) returns "
             f"for a saved network.state_dict(), got {type(state_dict).__name__}"
         )
+    check_types(state_dict)
     if all(name.startswith(PARALLEL) for name in state_dict):
         return {name.removeprefix(PARALLEL): one for name, one in state_dict.items()}
     return state_dict
+
+
+def _check_left_out(network: str, **values: tuple[Any, Any]) -> None:
+    """Check that each argument has its default: the second one of a pair."""
+    for name, (value, default) in values.items():
+        if type(value) is not type(default) or value != default:
+            raise ValueError(
+                f"{name} must be left out for a {network}, which has no depth-time, got {value!r}"
+            )
 
 
 def _continuous(
@@ -191,13 +218,15 @@ def _taken(tensors: StateDict, place: Place, shape: torch.Size) -> Tensor:
 
 
 def _apply_stitches_whole(network: ContinuousNet) -> None:
-    """Set the factors of SkipInit in the stitches to 1.
+    """Fix the factors of SkipInit in the stitches at 1.
 
-    The original holds them in its pre-activation stitches, at 0, and does not apply them.
+    The original holds them in its pre-activation stitches, at 0, and does not apply them. So they
+    have no gradient there.
     """
     for module in network.stitches.modules():
         if isinstance(module, SkipInit):
             nn.init.ones_(module.scale)
+            module.scale.requires_grad_(False)
 
 
 def _some(names: Iterable[str]) -> str:

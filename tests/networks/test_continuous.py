@@ -157,6 +157,10 @@ def test_gradients_reach_every_parameter_under_every_scheme(scheme: str) -> None
             {"stitch_norm": "first", "activation_before_conv": True},
             "stitch_norm must be both with activation_before_conv=true, got 'first'",
         ),
+        (
+            {"stitch_norm": "first", "stitch": False},
+            "stitch_norm must be both with stitch=false, which leaves no norm to hold, got 'first'",
+        ),
         ({"num_classes": 1}, "num_classes must be a whole number of at least 2, got 1"),
     ],
 )

@@ -1,5 +1,6 @@
 """The original code, written again in plain PyTorch from a description of what it computes.
 
-It shares nothing with the package. Names of attributes are those of the original, because state
-dicts hold them.
+Its networks (`continuous.py`, `residual.py`) share no code with the package. The comparison brings
+their weights over with `contnet.networks.from_original_state_dict`. Names of attributes are
+those of the original, because state dicts hold them.
 """

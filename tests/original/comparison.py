@@ -29,8 +29,7 @@ SMALL = ("model.alpha=4", "optimizer.lr=0.01")
 class Differences:
     """The largest difference of any number, as a share of the largest number of its tensor.
 
-    Numbers below 1 count as they are. What was not measured is None, such as `refined` for
-    networks without depth-time.
+    What was not measured is None, such as `refined` for networks without depth-time.
     """
 
     eval: float
@@ -111,7 +110,10 @@ def differences(config: DictConfig, *, training: bool = True) -> Differences:
     torch.manual_seed(0)
     theirs = original_of(config)
     ours = network_factory(config.model)(in_channels=3, num_classes=10).double()
-    ours.load_state_dict(translated(theirs.state_dict(), config))
+    imported = from_original(theirs.state_dict(), config)
+    ours.load_state_dict(imported.state_dict())
+    for name, parameter in imported.named_parameters():
+        ours.get_parameter(name).requires_grad_(parameter.requires_grad)
     images = torch.randn(2 * N_STEPS + 1, 8, 3, 8, 8, dtype=torch.float64)
     labels = torch.randint(10, (2 * N_STEPS + 1, 8))
     with torch.no_grad():
@@ -156,8 +158,8 @@ def _train(
         optimizer.step()
 
 
-def translated(state_dict: Mapping[str, Tensor], config: DictConfig) -> dict[str, Tensor]:
-    """Return the tensors of a network of the original by their names in this package."""
+def from_original(state_dict: Mapping[str, Tensor], config: DictConfig) -> nn.Module:
+    """Return the network of this package with the weights of one of the original."""
     options = {}
     if _is_continuous(config):
         options = {
@@ -166,13 +168,20 @@ def translated(state_dict: Mapping[str, Tensor], config: DictConfig) -> dict[str
             "n_time_steps_per": config.scheme.n_time_steps_per,
             "time_epsilon": config.model.time_epsilon,
         }
-    return from_original_state_dict(dict(state_dict), **options).state_dict()
+    return from_original_state_dict(dict(state_dict), **options)
+
+
+def translated(state_dict: Mapping[str, Tensor], config: DictConfig) -> dict[str, Tensor]:
+    """Return the tensors of a network of the original by their names in this package."""
+    return from_original(state_dict, config).state_dict()
 
 
 def _gradients(network: nn.Module) -> dict[str, Tensor]:
+    """Return the gradients by name; what has none is as it is."""
     found = dict(network.state_dict())
     for name, parameter in network.named_parameters():
-        found[name] = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        if parameter.grad is not None:
+            found[name] = parameter.grad
     return found
 
 
@@ -187,6 +196,7 @@ def largest_difference(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> floa
 
 
 def difference(a: Tensor, b: Tensor) -> float:
-    """Return the largest difference, as a share of the largest number in `b` if that exceeds 1."""
+    """Return the largest difference, as a share of the largest number in `b`."""
     a, b = a.detach().double(), b.detach().double()
-    return ((a - b).abs().max() / b.abs().max().clamp(min=1)).item()
+    largest = (a - b).abs().max()
+    return (largest / b.abs().max()).item() if largest > 0 else 0.0

@@ -1,6 +1,7 @@
 """The rows of experiment=original/ compute what the original computes."""
 
-import copy
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +10,12 @@ from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer
 from torch.nn import functional
 
+from contnet import ContinuousNet
 from contnet.commands import build
 from contnet.commands.messages import options_of
 from contnet.data import ImageData
 from contnet.data.images import ArrayImages
+from tests.configuration import composed
 from tests.original.comparison import (
     difference,
     differences,
@@ -26,11 +29,18 @@ from tests.original.continuous import TABLEAUS, OriginalContinuousNet, interval
 
 ROUNDING = 1e-12
 
+PAGE = (Path(__file__).parents[2] / "docs" / "original.md").read_text()
+
 ROWS = [name.removeprefix("original/") for name in options_of("experiment") if "original/" in name]
 LARGE = {row for row in ROWS if "8" in row} | {"resnet56"}
 
 VARIANTS = {
     "pre-activation": ("model=continuous_net_act_first", "model.stitch_norm=both"),
+    "pre-activation, SkipInit": (
+        "model=continuous_net_act_first",
+        "model.stitch_norm=both",
+        "model.use_skipinit=true",
+    ),
     "wide": ("model=wide_continuous_net", "model.stitch_norm=both", "model.widen_factor=2"),
     "not wider": ("model=wide_continuous_net", "model.stitch_norm=both", "model.widen_factor=1"),
     "SkipInit": ("model.use_skipinit=true",),
@@ -71,18 +81,41 @@ def test_other_networks_of_the_original_train_as_they_do_there(variant: str) -> 
     assert differences(of_scheme("midpoint", 2, *VARIANTS[variant])).largest < ROUNDING
 
 
-def test_the_rows_differ_from_ours_in_the_networks_and_not_only_in_their_names() -> None:
-    for row, key in (("continuous_net_euler", "stitch_norm=both"), ("wide_resnet58", "depth=10")):
-        overrides = ["model.depth=10"] if "wide" in row else []
-        config = row_config(row, *overrides)
-        ours = [f"model.{key}", "model.stride_in=first"] if "wide" in row else [f"model.{key}"]
-        changed = row_config(row, *overrides, *ours)
-        theirs = original_of(config)
-        network = build.network_factory(changed.model)(in_channels=3, num_classes=10).double()
-        network.load_state_dict(translated(theirs.state_dict(), config))
-        images = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+@pytest.mark.parametrize(
+    ("row", "small", "ours"),
+    [
+        ("continuous_net_euler", (), "model.stitch_norm=both"),
+        ("continuous_net_rk4", (), "model.stitch_norm=both"),
+        ("wide_resnet58", ("model.depth=10",), "model.stride_in=first"),
+    ],
+)
+def test_a_row_differs_from_ours_in_what_it_computes(
+    row: str, small: tuple[str, ...], ours: str
+) -> None:
+    config = row_config(row, *small)
+    changed = row_config(row, *small, ours)
+    theirs = original_of(config)
+    network = build.network_factory(changed.model)(in_channels=3, num_classes=10).double()
+    network.load_state_dict(translated(theirs.state_dict(), config))
+    images = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+    with torch.no_grad():
+        assert difference(network.eval()(images), theirs.eval()(images)) > 1e-3
+
+
+def test_the_norm_that_is_not_applied_makes_a_large_difference() -> None:
+    """docs/original.md has the numbers."""
+    found = []
+    for seed in (0, 1, 2):
+        torch.manual_seed(seed)
+        first = ContinuousNet(initial_time_d=2, stitch_norm="first")
+        both = ContinuousNet(initial_time_d=2)
+        both.load_state_dict(first.state_dict())
+        images = torch.randn(32, 3, 32, 32)
         with torch.no_grad():
-            assert difference(network.eval()(images), theirs.eval()(images)) > 1e-3
+            logits = first(images)
+            found.append((both(images) - logits).norm().item() / logits.norm().item())
+    assert min(found) > 0.7
+    assert max(found) < 1
 
 
 class Batches(Callback):
@@ -172,7 +205,32 @@ def test_every_row_has_the_seed_and_the_images_of_the_scripts(row: str) -> None:
     config = row_config(row)
     assert (config.seed, config.dataset.val_size, config.dataset.batch_size) == (1, 0, 128)
     assert (config.dataset.crop_padding, config.dataset.horizontal_flip) == (4, True)
+    assert config.dataset.mean == [0.4914, 0.4822, 0.4465]
+    assert config.dataset.std == [0.2023, 0.1994, 0.2010]
     assert config.refine.optimizer_state == ("reset" if config.refine.epochs else "carry")
+
+
+@pytest.mark.parametrize(
+    ("flag", "mean", "std", "crop_padding", "horizontal_flip"),
+    [
+        ("--dataset FMNIST", [0.5], [0.5], 0, False),
+        (
+            "--dataset tinyimagenet",
+            [0.4479, 0.4169, 0.3694],
+            [0.2929, 0.2823, 0.2890],
+            4,
+            True,
+        ),
+    ],
+)
+def test_the_page_has_the_constants_of_the_other_data(
+    flag: str, mean: list[float], std: list[float], crop_padding: int, horizontal_flip: bool
+) -> None:
+    overrides = re.search(rf"\| `{flag}` \|.*\| `(.*)` \|", PAGE)
+    assert overrides is not None
+    dataset = composed(*overrides[1].split()).dataset
+    assert (dataset.mean, dataset.std) == (mean, std)
+    assert (dataset.crop_padding, dataset.horizontal_flip) == (crop_padding, horizontal_flip)
 
 
 def looked_up(scheme: str, n: int, dtype: torch.dtype) -> list[int]:
@@ -197,29 +255,22 @@ def n_wrong(scheme: str, n: int, dtype: torch.dtype) -> int:
     return sum(k != i // n_stages for i, k in enumerate(looked_up(scheme, n, dtype)))
 
 
-def test_in_32_bits_the_original_looks_up_other_intervals() -> None:
-    wrong = {
-        (scheme, n): n_wrong(scheme, n, torch.float32)
-        for scheme in TABLEAUS
-        for n in (1, 2, 3, 4, 6, 7, 8, 16)
-    }
-    for scheme, n in wrong:
-        assert n_wrong(scheme, n, torch.float64) == 0
-        ends_in_the_next = n - 1 if scheme.startswith("rk4") else 0
-        if n & (n - 1) == 0:
-            assert wrong[scheme, n] == ends_in_the_next
-        else:
-            assert wrong[scheme, n] == max(ends_in_the_next, 1)
-    assert looked_up("euler", 3, torch.float32) == [0, 1, 1]
+def wrong_in(dtype: torch.dtype, scheme: str) -> list[int]:
+    return [n for n in range(1, 21) if n_wrong(scheme, n, dtype)]
+
+
+@pytest.mark.parametrize("scheme", TABLEAUS)
+def test_the_page_says_where_the_original_looks_up_other_intervals(scheme: str) -> None:
+    """With one step on each interval."""
+    in_64_bits = [14, 17, 18, 20]
+    in_32_bits = [3, 6, 7, 11, 12, 13, 14, 15, 19]
+    assert wrong_in(torch.float64, scheme) == in_64_bits
+    is_rk4 = scheme.startswith("rk4")
+    assert wrong_in(torch.float32, scheme) == (list(range(2, 21)) if is_rk4 else in_32_bits)
+
+
+def test_in_32_bits_the_last_stage_of_rk4_looks_up_the_next_interval() -> None:
+    for n in (1, 2, 4, 8, 16):
+        assert n_wrong("rk4", n, torch.float32) == n_wrong("rk4_classic", n, torch.float32) == n - 1
     assert looked_up("rk4_classic", 2, torch.float32) == [0, 0, 0, 1, 1, 1, 1, 1]
-
-
-def test_the_statistics_of_a_norm_that_is_not_applied_stay() -> None:
-    config = row_config("continuous_net_euler")
-    network = build.network_factory(config.model)(in_channels=3, num_classes=10)
-    held = copy.deepcopy(network.stitches[0].residual.bn2.state_dict())
-    optimizer = build.optimizer(config.optimizer)(network)
-    network(torch.randn(4, 3, 8, 8)).sum().backward()
-    optimizer.step()
-    after = network.stitches[0].residual.bn2.state_dict()
-    assert all(torch.equal(held[name], after[name]) for name in held)
+    assert looked_up("euler", 3, torch.float32) == [0, 1, 1]

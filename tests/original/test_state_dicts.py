@@ -117,6 +117,17 @@ def test_weights_keep_their_type_and_are_copied() -> None:
         assert weights["net.0.weight"].any()
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_factors_that_the_original_does_not_apply_are_not_trained(before: bool) -> None:
+    theirs = made(lambda: OriginalContinuousNet(2, "euler", before=before, use_skipinit=True))
+    ours = from_original_state_dict(theirs.state_dict())
+    factors = {name: one for name, one in ours.named_parameters() if "skipinit" in name}
+    fixed = {name for name, one in factors.items() if not one.requires_grad}
+    not_applied = {name for name in factors if "stitches" in name} if before else set()
+    assert fixed == not_applied
+    assert all(factors[name] == 1 for name in fixed)
+
+
 def changed(network: nn.Module, **tensors: Tensor | None) -> dict[str, Tensor]:
     """Return a state dict with other tensors at some names; None leaves one out."""
     weights = dict(network.state_dict())
@@ -186,6 +197,37 @@ WIDE = OriginalWideResNet(10, 2)
             changed(WIDE, **{"linear.bias": torch.zeros(9)}),
             "state_dict['linear.bias'] must have the shape (10,) to fit the other tensors",
         ),
+        (
+            changed(RESNET, **{"fc.bias": torch.zeros(10, dtype=torch.int64)}),
+            "state_dict['fc.bias'] must be of the type float16, bfloat16, float32 or float64, "
+            "got int64",
+        ),
+        (
+            changed(CONTINUOUS_2, **{"net.0.weight": torch.zeros(2, 3, 3, 3, dtype=torch.bool)}),
+            "state_dict['net.0.weight'] must be of the type float16, bfloat16, float32 or float64, "
+            "got bool",
+        ),
+        (
+            changed(WIDE, **{"conv1.weight": torch.zeros(2, 3, 3, 3, dtype=torch.complex64)}),
+            "state_dict['conv1.weight'] must be of the type float16, bfloat16, float32 or float64, "
+            "got complex64",
+        ),
+        (
+            changed(WIDE, **{"conv1.bias": torch.zeros(2, dtype=torch.float64)}),
+            "state_dict['conv1.bias'] must be of the type float32 of 'conv1.weight', got float64",
+        ),
+        (
+            changed(RESNET, **{"bn1.num_batches_tracked": torch.tensor(1.5)}),
+            "state_dict['bn1.num_batches_tracked'] must be of the type int64, got float32",
+        ),
+        (
+            changed(RESNET, **{"fc.weight": torch.zeros(10, 8).to_sparse()}),
+            "state_dict['fc.weight'] must be a dense tensor with values, got sparse_coo on cpu",
+        ),
+        (
+            changed(RESNET, **{"fc.weight": torch.zeros(10, 8, device="meta")}),
+            "state_dict['fc.weight'] must be a dense tensor with values, got strided on meta",
+        ),
     ],
 )
 def test_what_is_no_network_of_the_original_is_refused(state_dict: Any, message: str) -> None:
@@ -207,3 +249,23 @@ def test_what_is_no_network_of_the_original_is_refused(state_dict: Any, message:
 def test_arguments_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         from_original_state_dict(CONTINUOUS_2.state_dict(), **options)
+
+
+@pytest.mark.parametrize("network", [RESNET, WIDE])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("scheme", "midpoint"),
+        ("scheme", "eulerr"),
+        ("n_time_steps_per", 2),
+        ("n_time_steps_per", True),
+        ("initial_time_d", 1),
+        ("time_epsilon", -1),
+    ],
+)
+def test_arguments_of_continuous_networks_are_refused_for_others(
+    network: nn.Module, name: str, value: object
+) -> None:
+    message = f"{name} must be left out for a {type(network).__name__.removeprefix('Original')}"
+    with pytest.raises(ValueError, match=f"{message}, .*, got {value!r}"):
+        from_original_state_dict(network.state_dict(), **{name: value})
