@@ -53,7 +53,8 @@ FLAGS = re.findall(r"^\| `(--[^`]+)` \|[^|]*\| `([^`]+)` \|$", ORIGINAL, re.MULT
 def test_every_flag_of_the_originals_scripts_is_translated() -> None:
     cli = "--model --model --model --scheme --dataset --dataset --dataset --epochs --lr --lr_decay"
     cli += " --lr_decay_epoch --weight_decay --batch_size --test_batch_size --alpha --widen_factor"
-    cli += " --initial_time_d --n_time_steps_per --time_epsilon --use_skipinit --refine --seed --device"
+    cli += " --initial_time_d --n_time_steps_per --time_epsilon --use_skipinit --refine --seed"
+    cli += " --device"
     resnet = " --arch --arch --depth_res --depth_wide --widen_factor --dropout --name --epochs --lr"
     resnet += " --lr_decay --lr_decay_epoch --lr_schedule --weight_decay --batch_size"
     resnet += " --test_batch_size --seed"
