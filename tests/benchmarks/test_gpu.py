@@ -374,7 +374,7 @@ def kit(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 def test_the_command_runs_parts_and_does_not_repeat_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    chosen = ("other-graphs", "steps", "epochs", "row-euler", "batches")
+    chosen = ("other-graphs", "epochs", "batches")
     kit(monkeypatch, *chosen, "--output", str(tmp_path))
     first = capfd.readouterr().out
     assert all(f"{name} ..." in first for name in chosen)

@@ -46,7 +46,7 @@ def test_the_state_converges_with_the_order_of_the_scheme(name: str, scheme: Sch
         block.project(5)  # four elements, whose knots the steps below meet
     x = torch.randn(3, 4, dtype=torch.float64)
     with torch.no_grad():
-        block.set_manifestation("rk4_classic", n_time_steps=512)
+        block.set_manifestation("rk4_classic", n_time_steps=256)
         exact = block(x)
         block.set_manifestation(scheme)
 

@@ -25,7 +25,15 @@ class Encoder(nn.Module):
         return y + self.mlp(self.norm2(x + y))
 
 
-@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=[pytest.mark.long] * (name not in ("piecewise_constant", "legendre"))
+        )
+        for name in BASES
+    ],
+)
 def test_a_transformer_learns_to_sort_refines_and_is_projected(name: str) -> None:
     """Sequences of five digits, to be put in order."""
     torch.manual_seed(0)

@@ -122,7 +122,8 @@ SCHEDULES = {
 @pytest.mark.parametrize("begun", SCHEDULES)
 @pytest.mark.parametrize("gone_on", SCHEDULES)
 @pytest.mark.parametrize(
-    ("epochs", "steps_per_epoch", "lr", "momentum"), [(4, 10, 0.1, 0.9), (6, 7, 0.02, 0.5)]
+    ("epochs", "steps_per_epoch", "lr", "momentum"),
+    [pytest.param(4, 10, 0.1, 0.9, marks=pytest.mark.long), (6, 7, 0.02, 0.5)],
 )
 def test_a_run_that_goes_on_otherwise_has_the_rates_of_a_run_that_was_always_so(
     begun: str, gone_on: str, epochs: int, steps_per_epoch: int, lr: float, momentum: float
@@ -196,7 +197,11 @@ def test_a_wsd_that_cannot_be_is_named(options: dict[str, Any], message: str) ->
         wsd(optimizer, epochs=3, steps_per_epoch=1, **{**allowed, **options})
 
 
-@pytest.mark.parametrize("decay", [0.5, 0.4], ids=["at the end of an epoch", "within an epoch"])
+@pytest.mark.parametrize(
+    "decay",
+    [pytest.param(0.5, marks=pytest.mark.long), 0.4],
+    ids=["at the end of an epoch", "within an epoch"],
+)
 def test_a_run_is_prolonged_from_its_stable_part_to_the_end_of_one_that_was_always_longer(
     run: Run, tmp_path: Path, decay: float
 ) -> None:
