@@ -26,12 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 import contnet
 from benchmarks.growth_picture import draw
 from benchmarks.growth_runs import Plan, Training, grown, shallow, throughout
-from benchmarks.measure import in_turns, parser, ratio, write
+from benchmarks.measure import TrainingStep, in_turns, parser, ratio, write
 from contnet.errors import ConfigError
 from contnet.ode.depth_time import depth_time
 from contnet.runs.tables import write_csv
@@ -111,38 +110,26 @@ def trainings(options: argparse.Namespace) -> list[Training]:
     return found
 
 
-class Step:
-    """A training step of a network, in float32 on random images of its size.
-
-    Args:
-        folder: the folder of a run with one node.
-        n_basis: the nodes that the network is refined to.
-        device: the type of the device.
-    """
-
-    def __init__(self, folder: Path, n_basis: int, device: str) -> None:
-        made = contnet.load(folder)
-        depth = depth_time(made.network)
-        assert depth is not None
-        depth.refine(n_basis)
-        layout = torch.channels_last
-        self.network = made.network.to(device).to(memory_format=layout).train()
-        images = torch.randn(128, *made.preprocessing.shape, device=device)
-        self.images = images.to(memory_format=layout)
-        self.labels = torch.randint(0, len(made.classes), (128,), device=device)
-        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=1e-3, momentum=0.9)
-
-    def __call__(self) -> None:
-        self.optimizer.zero_grad()
-        nn.functional.cross_entropy(self.network(self.images), self.labels).backward()
-        self.optimizer.step()
+def refined_step(folder: Path, n_basis: int, device: str) -> TrainingStep:
+    """Return a training step, in float32, of the network of a run, refined to `n_basis` nodes."""
+    made = contnet.load(folder)
+    depth = depth_time(made.network)
+    assert depth is not None
+    depth.refine(n_basis)
+    return TrainingStep(
+        made.network.train(),
+        precision=torch.float32,
+        device=device,
+        shape=made.preprocessing.shape,
+        num_classes=len(made.classes),
+    )
 
 
 def relative_steps(found: Sequence[Training], rounds: int, device: str) -> dict[int, float]:
     """Return the time of a step at each number of nodes, over that at the largest."""
     folder = found[0].folder
     nodes = sorted({n for training in found for _, n in training.phases})
-    sides = {str(n): Step(folder, n, device) for n in nodes}
+    sides = {str(n): refined_step(folder, n, device) for n in nodes}
     seconds = in_turns(sides, rounds, device)
     return {n: ratio(seconds[str(n)], seconds[str(nodes[-1])])["median"] for n in nodes}
 

@@ -1,25 +1,25 @@
 """The trainings of benchmarks.growth: shallow ones, grown ones that start from them, deep ones."""
 
-import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rows import run_to_its_end
-from contnet.commands.grammar import override_of
-from contnet.commands.recorded import recorded_overrides
+from benchmarks.rows import holds_another_run, trained
 from contnet.errors import ConfigError
-from contnet.runs.folder import LAST, RESULT
+from contnet.runs.folder import LAST
 
-BRANCHES = "branches"
-"""The folder of the checkpoints that a shallow run leaves after every epoch."""
-
-CHECKPOINTS = (
-    "+callbacks.branches={{_target_: pytorch_lightning.callbacks.ModelCheckpoint, "
-    "dirpath: '{folder}', filename: '{{epoch}}', save_top_k: -1, save_on_train_epoch_end: true, "
-    "auto_insert_metric_name: false}}"
+EVERY_EPOCH = (
+    "callbacks.best.filename='{epoch}'",
+    "callbacks.best.monitor=null",
+    "callbacks.best.save_top_k=-1",
+    "+callbacks.best.save_on_train_epoch_end=true",
+    "+callbacks.best.auto_insert_metric_name=false",
 )
+"""What makes the callback of the best checkpoint keep all of them.
+
+A callback of the study's own, or another folder, is what the record of a run may not repeat.
+"""
 
 
 @dataclass(frozen=True)
@@ -70,29 +70,21 @@ class Training:
     def train(self) -> dict[str, Any]:
         """Train to the end, unless that is done, and return the result.
 
-        A run that was stopped goes on from its last checkpoint.
+        Raises:
+            ConfigError: if the run fails, or the folder holds a run with other overrides.
         """
-        last = self.folder / LAST
-        self._check()
-        if not (self.folder / RESULT).exists():
-            start = last if last.exists() else self.start
-            resume = [override_of("ckpt_path", start.resolve())] if start else []
-            print(f"{self.side}, seed {self.seed}", flush=True)
-            folder = override_of("hydra.run.dir", self.folder.resolve())
-            run_to_its_end([*self.overrides, f"seed={self.seed}", *resume, folder])
-        result: dict[str, Any] = json.loads((self.folder / RESULT).read_text())
-        return result
-
-    def _check(self) -> None:
-        """Raise ConfigError if the folder holds a run with other overrides."""
-        if not any((self.folder / file).exists() for file in (RESULT, LAST)):
-            return
-        used = recorded_overrides(self.folder, {"ckpt_path", "seed"}, lambda name: False)
-        if sorted(used) != sorted(self.overrides):
+        options = [*self.overrides, f"seed={self.seed}"]
+        title = f"{self.side}, seed {self.seed}"
+        # A record may not repeat what names files; this name is the same in every study.
+        if holds_another_run(self.folder, options, "callbacks.best.filename"):
             raise ConfigError(
                 f"--output must be another folder: {self.folder} holds a run with other overrides "
                 f"than {' '.join(self.overrides)}"
             )
+        result = trained(self.folder, options, title, self.start)
+        if result is None:
+            raise ConfigError(f"{title} failed")
+        return result
 
 
 def throughout(
@@ -117,8 +109,8 @@ def throughout(
 def shallow(common: list[str], epochs: int, decay: float, seed: int, out: Path) -> Training:
     """Return the training of one node throughout, which keeps a checkpoint after every epoch."""
     made = throughout(common, 1, epochs, epochs, seed, out / f"decay-{decay:g}")
-    keep = CHECKPOINTS.format(folder=(made.folder / BRANCHES).resolve())
-    return replace(made, overrides=[*made.overrides, f"lr_schedule.decay={decay}", keep])
+    more = [f"lr_schedule.decay={decay}", *EVERY_EPOCH]
+    return replace(made, overrides=[*made.overrides, *more])
 
 
 def grown(common: list[str], plan: Plan, epochs: int, parent: Training, out: Path) -> Training:
@@ -132,7 +124,7 @@ def grown(common: list[str], plan: Plan, epochs: int, parent: Training, out: Pat
         out: the folder of the study.
     """
     shared = math.floor(round(epochs * min(plan.at, 1 - plan.decay), 9))
-    start = parent.folder / BRANCHES / f"{shared - 1}.ckpt" if shared else None
+    start = parent.folder / LAST.with_name(f"{shared - 1}.ckpt") if shared else None
     overrides = [
         *common,
         "model.initial_time_d=1",

@@ -23,14 +23,16 @@ OTHER_SOLVERS = {d.name: d.version for d in distributions() if d.name in ("torch
 
 
 class TrainingStep:
-    """A training step on random images (batch_size, 3, 32, 32): forward, backward and SGD.
+    """A training step on random images (batch_size, *shape): forward, backward and SGD.
 
     Args:
-        network: images -> logits (batch_size, 10).
+        network: images -> logits (batch_size, num_classes).
         batch_size: images of the step.
         precision: precision of the forward pass under autocast; float32 turns autocast off.
         channels_last: memory format of images and weights.
         device: type of the device that the step runs on.
+        shape: shape of an image.
+        num_classes: number of classes.
     """
 
     def __init__(
@@ -41,14 +43,16 @@ class TrainingStep:
         precision: torch.dtype = torch.bfloat16,
         channels_last: bool = True,
         device: str = "cpu",
+        shape: tuple[int, ...] = (3, 32, 32),
+        num_classes: int = 10,
     ) -> None:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.network = network.to(device).to(memory_format=layout)
         self.optimizer = torch.optim.SGD(
             self.network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4
         )
-        self.images = torch.randn(batch_size, 3, 32, 32, device=device).to(memory_format=layout)
-        self.labels = torch.randint(0, 10, (batch_size,), device=device)
+        self.images = torch.randn(batch_size, *shape, device=device).to(memory_format=layout)
+        self.labels = torch.randint(0, num_classes, (batch_size,), device=device)
         self.precision = precision
         self.device = device
 

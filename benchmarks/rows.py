@@ -101,10 +101,7 @@ class Run:
 
     def check(self) -> None:
         """Raise ConfigError if the folder holds another run."""
-        if not any((self.folder / file).exists() for file in (RESULT, LAST)):
-            return
-        used = recorded_overrides(self.folder, {"ckpt_path"}, lambda name: False)
-        if _effective(used) != _effective(self.options):
+        if holds_another_run(self.folder, self.options):
             raise ConfigError(
                 f"{self.folder} holds a run with other overrides than {' '.join(self.options)}; "
                 "choose another --output"
@@ -112,14 +109,35 @@ class Run:
 
     def train(self) -> dict[str, Any] | None:
         """Train the run unless it is finished, and return its result; None if it failed."""
-        result, last = self.folder / RESULT, self.folder / LAST
-        if not result.exists():
-            resume = [override_of("ckpt_path", last.resolve())] if last.exists() else []
-            begun = "resuming" if resume else "training"
-            print(f"{self.row}, seed {self.seed}: {begun}", flush=True)
-            folder = override_of("hydra.run.dir", self.folder.resolve())
-            run_to_its_end([*self.options, *resume, folder])
-        return json.loads(result.read_text()) if result.exists() else None
+        return trained(self.folder, self.options, f"{self.row}, seed {self.seed}")
+
+
+def holds_another_run(folder: Path, options: list[str], *constant: str) -> bool:
+    """Return True if a folder holds a run with other overrides; `constant` keys do not count."""
+    if not any((folder / file).exists() for file in (RESULT, LAST)):
+        return False
+    used = recorded_overrides(folder, {"ckpt_path", *constant}, lambda name: False)
+    return _effective(used) != _effective([one for one in options if key_of(one) not in constant])
+
+
+def trained(
+    folder: Path, options: list[str], title: str, start: Path | None = None
+) -> dict[str, Any] | None:
+    """Train in a folder unless that is done, and return the result; None if the run failed.
+
+    Args:
+        folder: the folder of the run. A run that was stopped goes on from its last checkpoint.
+        options: the overrides.
+        title: what is trained, for the line that says so.
+        start: the checkpoint that a new run starts from; None starts from random weights.
+    """
+    result, last = folder / RESULT, folder / LAST
+    if not result.exists():
+        found = last if last.exists() else start
+        resume = [override_of("ckpt_path", found.resolve())] if found else []
+        print(f"{title}: {'resuming' if last.exists() else 'training'}", flush=True)
+        run_to_its_end([*options, *resume, override_of("hydra.run.dir", folder.resolve())])
+    return json.loads(result.read_text()) if result.exists() else None
 
 
 def check_reserved(overrides: list[str]) -> None:

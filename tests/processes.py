@@ -89,13 +89,18 @@ def train(*overrides: str, folder: Path, fault: str | None = None) -> Finished:
 
 def train_as_from_a_shell(*overrides: str, folder: Path) -> Finished:
     """Train in `folder` in a new interpreter, which ends as only such a one does."""
+    return interpreted(str(ROOT / "train.py"), *overrides, folder=folder)
+
+
+def interpreted(*arguments: str, folder: Path, timeout: float = 240) -> Finished:
+    """Run Python with these arguments in a new interpreter in `folder`, and wait for its end."""
     done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *overrides],
+        [sys.executable, *arguments],
         cwd=folder,
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=timeout,
         check=False,
     )
     return Finished(done.returncode, done.stdout, done.stderr)

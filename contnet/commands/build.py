@@ -179,7 +179,7 @@ def trainer(
     plan = growth(config)
     if plan:
         probe_name = "training images" if data.val is None else "validation"
-        callbacks.append(depth_refinement(config, data.probe_loader(), probe_name))
+        callbacks.append(depth_refinement(config, plan, data.probe_loader(), probe_name))
     if config.compile:  # after a refinement, which has the next batch compiled
         callbacks.append(CompilationTime())
     callbacks.append(PlateauSteps())  # the last: the others show the rate of the epoch

@@ -43,7 +43,7 @@ def check_depth(config: DictConfig, network: nn.Module) -> None:
             "refine.to must be more nodes than the network has at the start, "
             f"{max(one.n_basis for one in depth.blocks)}, got {plan.to[0]}"
         )
-    refinement(config, probe=(), probe_name="")
+    refinement(config, plan, probe=(), probe_name="")
     random = random_manifestations(config, network)
     if depth is not None:
         _check_gradient(depth)
@@ -74,11 +74,12 @@ def check_remaining_growth(config: DictConfig, network: nn.Module) -> None:
     """
     depth = depth_time(network)
     if depth is not None:
-        factors = _final_factors(depth, growth(config))
+        plan = growth(config)
+        factors = _final_factors(depth, plan)
         random = random_manifestations(config, network)
         if random is not None:
             final = {factor * depth.refined_by for factor in factors}
-            _check_members(depth, random, final, growth(config).key)
+            _check_members(depth, random, final, plan.key)
 
 
 def _final_factors(depth: DepthTime, plan: Growth) -> set[int]:
@@ -147,11 +148,14 @@ def growth(config: DictConfig) -> Growth:
         return Growth(keys["epochs"], keys["at"], keys["to"], config.trainer.max_epochs)
 
 
-def refinement(config: DictConfig, probe: Iterable[Any], probe_name: str) -> DepthRefinement:
+def refinement(
+    config: DictConfig, plan: Growth, probe: Iterable[Any], probe_name: str
+) -> DepthRefinement:
     """Return the callback that refines a network while it trains.
 
     Args:
         config: the configuration.
+        plan: its refinements.
         probe: batches of images and labels to report the accuracy on.
         probe_name: the name of these images in the report.
 
@@ -160,7 +164,6 @@ def refinement(config: DictConfig, probe: Iterable[Any], probe_name: str) -> Dep
     """
     options: Any = OmegaConf.to_container(config.refine)
     others = {key: value for key, value in options.items() if key not in ("epochs", "at", "to")}
-    plan = growth(config)
     with config_errors("refine"):
         return DepthRefinement(plan, **others, seed=config.seed, probe=probe, probe_name=probe_name)
 

@@ -118,6 +118,10 @@ class DepthTime:
             for block in self.blocks
         )
 
+    def coarser_than(self, n_basis: int | None) -> list[ODEBlock]:
+        """Return the blocks of fewer nodes, which `refine` concerns: all if no number is given."""
+        return [block for block in self.blocks if n_basis is None or block.n_basis < n_basis]
+
     def refine(self, n_basis: int | None = None, *, grow: bool = False) -> list[Origin]:
         """Refine every block, and return the origin of each parameter: see `ODEBlock.refine`.
 
@@ -128,7 +132,7 @@ class DepthTime:
         """
         if n_basis is not None:
             arguments.integer("n_basis", n_basis, minimum=1)
-        blocks = [block for block in self.blocks if n_basis is None or block.n_basis < n_basis]
+        blocks = self.coarser_than(n_basis)
         for block in blocks:
             Refinement.of(block.basis, block.nodes[0], n_basis, grow=grow)
         statistics.keep(self.network, self.manifestation)

@@ -91,6 +91,6 @@ def with_eps_of(
         grown if one.nodal else 1 for one, grown in ((basis, grown_by), (new_basis, new_grown_by))
     )
     if before != after:
-        divisor = sqrt(after / before)
-        scale_eps(node, {norm: divisor for _, norm in before_batch_norms(node)})
+        norms = [norm for _, norm in before_batch_norms(node)]
+        scale_eps(node, norms, sqrt(after / before))
     return node

@@ -11,7 +11,7 @@ c = sqrt(m) makes up for it.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any, Self
@@ -63,11 +63,13 @@ class Rescaling:
 
     Args:
         parameters: the divisor of each parameter, by name.
-        inputs: the divisor of the input of each batch norm, by the name of the norm.
+        norms: the names of the batch norms whose input is divided.
+        root: the divisor of their input.
     """
 
     parameters: dict[str, float]
-    inputs: dict[str, float]
+    norms: list[str]
+    root: float
 
     @classmethod
     def of(cls, rate: nn.Module, divisor: int, *, with_norms: bool) -> Self:
@@ -81,34 +83,34 @@ class Rescaling:
         Raises:
             ValueError: if the rate has no last affine map: see `last_affine`.
         """
-        parameters = dict.fromkeys(last_affine(rate), float(divisor))
+        parameters, root = dict.fromkeys(last_affine(rate), float(divisor)), sqrt(divisor)
         pairs = before_batch_norms(rate) if with_norms else []
         for affine, _ in pairs:
             for name, _ in rate.get_submodule(affine).named_parameters(prefix=affine):
-                parameters.setdefault(name, sqrt(divisor))
-        return cls(parameters, {norm: sqrt(divisor) for _, norm in pairs})
+                parameters.setdefault(name, root)
+        return cls(parameters, [norm for _, norm in pairs], root)
 
     @torch.no_grad()
     def apply(self, node: nn.Module) -> None:
         """Divide the weights of a node, and what its batch norms know of their input."""
         for name, divisor in self.parameters.items():
             node.get_parameter(name).div_(divisor)
-        for name, divisor in self.inputs.items():
+        for name in self.norms:
             for own, buffer in node.get_submodule(name).named_buffers():
                 # Those of other manifestations, in a submodule, are among them.
                 if own.endswith("running_mean"):
-                    buffer.div_(divisor)
+                    buffer.div_(self.root)
                 if own.endswith("running_var"):
-                    buffer.div_(divisor**2)
-        scale_eps(node, self.inputs)
+                    buffer.div_(self.root**2)
+        scale_eps(node, self.norms, self.root)
 
 
-def scale_eps(node: nn.Module, inputs: Mapping[str, float]) -> None:
-    """Divide the eps of batch norms by the squares of the divisors of their inputs.
+def scale_eps(node: nn.Module, norms: Iterable[str], divisor: float) -> None:
+    """Divide the eps of batch norms by the square of the divisor of their input.
 
     It is added to a variance. A state dictionary has no eps.
     """
-    for name, divisor in inputs.items():
+    for name in norms:
         norm: Any = node.get_submodule(name)
         norm.eps /= divisor**2
 

@@ -3,7 +3,6 @@
 import ast
 import json
 import pickle
-import subprocess
 import sys
 import time
 import warnings
@@ -25,7 +24,7 @@ from benchmarks.gpu.images import loader_on_device, synthetic
 from benchmarks.gpu.outcome import Line, Outcome, at_least, at_most, none_of
 from benchmarks.gpu.parts import PARTS, Part
 from benchmarks.gpu.settings import Settings
-from tests.processes import ROOT, environment
+from tests.processes import ROOT, interpreted
 
 QUICK = Settings("cpu", quick=True)
 
@@ -345,15 +344,7 @@ sys.modules.update(dict.fromkeys({blocked!r}))
 sys.argv[1:] = ["--device", "cpu", "--quick", "--output", {str(tmp_path)!r}]
 runpy.run_module("benchmarks.gpu", run_name="__main__", alter_sys=True)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
+    done = interpreted("-c", program, folder=ROOT, timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr
     parts = read(tmp_path / "summary.json")["parts"]
     assert list(parts) == [part.name for part in PARTS]

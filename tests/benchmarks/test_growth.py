@@ -21,7 +21,7 @@ def test_a_plan_starts_from_the_last_checkpoint_that_it_shares_with_the_shallow_
     found = parsed(monkeypatch, tmp_path, "--epochs", "10", *grid)
     assert [one.side for one in found[:2]] == ["1 node throughout", "8 nodes throughout"]
     starts = {one.side: one.start for one in found if "grow" in one.side}
-    branches = tmp_path / "decay-0.2" / "1-throughout-10" / "0" / "branches"
+    branches = tmp_path / "decay-0.2" / "1-throughout-10" / "0" / "checkpoints"
     assert starts == {
         "at 0.05, to 8, grow, decay 0.2 linear": None,
         "at 0.05, to 8, grow, decay 0.4 linear": None,

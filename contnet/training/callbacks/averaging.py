@@ -1,6 +1,5 @@
 """The exponential average of the weights while training."""
 
-from itertools import chain
 from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
@@ -48,12 +47,7 @@ class ExponentialAverage(WeightAveraging):
         # A checkpoint may have had batch-norm statistics of other manifestations than this run.
         pl_module.provide_statistics(self.network)
         # Lightning copies the module before it moves the weights to their device and precision.
-        for mine, present in zip(
-            chain(self._averaged.parameters(), self._averaged.buffers()),
-            chain(pl_module.parameters(), pl_module.buffers()),
-            strict=True,
-        ):
-            mine.data = mine.data.to(present)
+        trainer.precision_plugin.convert_module(self._averaged.to(pl_module.device))
         # Not earlier: counting the steps sets up the loader, which must have been resumed by then.
         n_steps = max(1, self.window * trainer.estimated_stepping_batches)
         self._decayed_sum = get_ema_multi_avg_fn(1 - 1 / n_steps)

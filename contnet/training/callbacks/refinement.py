@@ -103,9 +103,7 @@ class DepthRefinement(Callback):
     ) -> None:
         # Becomes due when a step has been taken, so no gradient is being accumulated.
         n_basis = self.growth.n_basis(trainer.global_step, self._n_steps)
-        if n_basis and any(
-            block.n_basis < n_basis for block in _depth_of(pl_module.network).blocks
-        ):
+        if n_basis and _depth_of(pl_module.network).coarser_than(n_basis):
             self._refine(trainer, pl_module, n_basis)
 
     def _refine(self, trainer: Trainer, pl_module: Any, n_basis: int | None) -> None:
@@ -115,7 +113,7 @@ class DepthRefinement(Callback):
         averages = [one for one in callbacks if isinstance(one, ExponentialAverage)]
         for network in (pl_module.network, *(one.network for one in averages)):
             refined = _depth_of(network)
-            blocks = [one for one in refined.blocks if n_basis is None or one.n_basis < n_basis]
+            blocks = refined.coarser_than(n_basis)
             origins = refined.refine(n_basis, grow=self.epsilon == "grow")
             if self.variance:
                 factor = max(block.refined_by for block in blocks)

@@ -17,7 +17,7 @@ from torch import nn
 
 import contnet
 from contnet import ODEBlock
-from contnet.commands.depth import check_depth, refinement
+from contnet.commands.depth import check_depth, growth, refinement
 from contnet.errors import ConfigError
 from contnet.ode.depth_time import depth_time
 from contnet.runs.checkpoint import Record
@@ -131,7 +131,7 @@ def test_blocks_of_different_depths_are_refined_by_themselves() -> None:
     network = nn.Sequential(*(ODEBlock(lambda: nn.Conv2d(2, 2, 1), n_basis=n) for n in (1, 4)))
     before = copy.deepcopy(network[1].state_dict())
     config = composed("refine.at=[0.5]", "refine.to=[4]", "refine.variance=0.5")
-    callback = refinement(config, probe=(), probe_name="")
+    callback = refinement(config, growth(config), probe=(), probe_name="")
     trainer: Any = SimpleNamespace(
         callbacks=[], optimizers=[], loggers=[], global_step=3, is_global_zero=False
     )
